@@ -1,0 +1,68 @@
+"""Tidegate: recurrent networks, from a file to a stream.
+
+    import tidegate as tg
+    model = tg.Forecaster(horizon=14).fit("weather.csv", target="temp_max", time="date")
+    model.predict()
+
+The names below are loaded when they are first used; `tidegate.nn` alone needs torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors", "Evaluation": "tasks.evaluation",
+    "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors", "Model": "models", "OutputError": "errors",
+    "Predictor": "runtime", "ShapeError": "errors", "Stream": "runtime", "Table": "data.table", "TaskError": "errors",
+    "TidegateError": "errors", "check": "data.check", "load": "models", "nn": "", "read_table": "data.table",
+}  # fmt: skip
+__all__ = sorted([*_HOME, "__version__"])
+
+if TYPE_CHECKING:
+    from tidegate import nn
+    from tidegate.data.check import check_table as check
+    from tidegate.data.table import Table, read_table
+    from tidegate.data.times import Clock
+    from tidegate.errors import (
+        ConfigError,
+        DataError,
+        DeviceError,
+        FormatError,
+        MissingExtra,
+        OutputError,
+        ShapeError,
+        TaskError,
+        TidegateError,
+    )
+    from tidegate.models import Forecaster, Model, load
+    from tidegate.runtime import Predictor, Stream
+    from tidegate.tasks.evaluation import Evaluation
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
+    if name == "nn":
+        return _nn()
+    found = getattr(import_module(f"tidegate.{_HOME[name]}"), "check_table" if name == "check" else name)
+    globals()[name] = found
+    return found
+
+
+def _nn() -> object:
+    try:
+        return import_module("tidegate.nn")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from tidegate.errors import missing_extra
+
+        raise missing_extra("tidegate.nn (torch)", "train") from error
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,179 @@
+"""Runs a spec: every block's forward, once, over Ops. In: inputs by name, lengths, state. Out: outputs by name, state.
+
+Sequences are (B, T, C) with one set of lengths; a block of another rate (Fold, Unfold) changes the lengths with the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from tidegate.blocks.ops import Array, Ops
+from tidegate.errors import ShapeError
+from tidegate.spec import (
+    Activation,
+    Add,
+    Block,
+    Concat,
+    Dropout,
+    Embed,
+    Fold,
+    Last,
+    Linear,
+    Mix,
+    Norm,
+    Position,
+    Recurrent,
+    Spec,
+    Take,
+    Unfold,
+    block_parameters,
+)
+
+
+class Value(NamedTuple):
+    """What stands on an edge of the graph."""
+
+    x: Array  # (B, T, C) or (B, C)
+    lengths: Array | None = None  # (B,) int64; None: every row is full
+    state: Mapping[str, Array] | None = None  # the final state, where a recurrent block made it
+
+
+class Ran(NamedTuple):
+    """What a model returns."""
+
+    outputs: dict[str, Array]
+    state: dict[str, Array]  # "block.part" -> (L*D, B, H)
+
+
+def run(
+    ops: Ops,
+    spec: Spec,
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    lengths: Mapping[str, Array] | None = None,
+    state: Mapping[str, Array] | None = None,
+) -> Ran:
+    """Run every block in order.
+
+    Args:  weights: `block.weight` -> array. inputs: one array a port. lengths: port -> (B,) int64 for sequences that are padded.
+           state: `block.part` -> (L*D, B, H); what is missing starts at zero, or at the state of the block it reads.
+    """
+    known = {port.name: Value(inputs[port.name], (lengths or {}).get(port.name)) for port in spec.inputs}
+    final: dict[str, Array] = {}
+    for block in spec.blocks:
+        own = {name: weights[f"{block.name}.{name}"] for name in block_parameters(block)}
+        sources = [known[name] for name in block.inputs]
+        if isinstance(block, Recurrent):
+            value = _recurrent(ops, block, own, sources, state or {})
+            final.update({f"{block.name}.{part}": v for part, v in (value.state or {}).items()})
+        else:
+            value = _FORWARD[type(block)](ops, block, own, sources)
+        known[block.name] = value
+    return Ran({name: known[name].x for name in spec.outputs}, final)
+
+
+def _recurrent(ops: Ops, block: Recurrent, own: Mapping[str, Array], sources: list[Value], state: Mapping[str, Array]) -> Value:
+    given = {part: state[f"{block.name}.{part}"] for part in block.state() if f"{block.name}.{part}" in state}
+    if not given and len(sources) == 2:
+        given = dict(sources[1].state or {})
+    y, final = ops.recurrent(block, own, sources[0].x, sources[0].lengths, given or None)
+    return Value(y, sources[0].lengths, final)
+
+
+def _linear(ops: Ops, block: Linear, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.linear(sources[0].x, own["weight"], own.get("bias")), sources[0].lengths)
+
+
+def _activation(ops: Ops, block: Activation, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    function = {"relu": ops.relu, "tanh": ops.tanh, "sigmoid": ops.sigmoid}[block.function]
+    return Value(function(sources[0].x), sources[0].lengths)
+
+
+def _embed(ops: Ops, block: Embed, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    codes = sources[0].x
+    return Value(ops.embed(own["weight"], codes[:, block.column] if len(codes.shape) == 2 else codes))
+
+
+def _norm(ops: Ops, block: Norm, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.norm(sources[0].x, own["weight"], own["bias"]), sources[0].lengths)
+
+
+def _concat(ops: Ops, block: Concat, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    steps, lengths = _timing(sources)
+    parts = [s.x if steps is None or len(s.x.shape) == 3 else ops.over_time(s.x, steps) for s in sources]
+    return Value(ops.concat(parts, -1), lengths)
+
+
+def _add(ops: Ops, block: Add, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    steps, lengths = _timing(sources)
+    total = None
+    for source in sources:
+        x = source.x if steps is None or len(source.x.shape) == 3 else source.x[:, None]
+        total = x if total is None else total + x
+    return Value(total, lengths)
+
+
+def _timing(sources: list[Value]) -> tuple[int | None, Array | None]:
+    """The steps and lengths that inputs side by side share; vectors have none."""
+    for source in sources:
+        if len(source.x.shape) == 3:
+            return source.x.shape[1], source.lengths
+    return None, None
+
+
+def _dropout(ops: Ops, block: Dropout, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.dropout(sources[0].x, block.p), sources[0].lengths)
+
+
+def _fold(ops: Ops, block: Fold, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    batch, steps, channels = sources[0].x.shape
+    if steps % block.size:
+        raise ShapeError(f"block {block.name!r}: expected a multiple of {block.size} steps, got {steps}. Pad to whole segments.")
+    lengths = sources[0].lengths
+    folded = ops.reshape(sources[0].x, (batch, steps // block.size, block.size * channels))
+    return Value(folded, None if lengths is None else ops.divide_up(lengths, block.size))
+
+
+def _unfold(ops: Ops, block: Unfold, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    batch, steps, channels = sources[0].x.shape
+    lengths = sources[0].lengths
+    unfolded = ops.reshape(sources[0].x, (batch, steps * block.size, channels // block.size))
+    return Value(unfolded, None if lengths is None else lengths * block.size)
+
+
+def _last(ops: Ops, block: Last, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.last(sources[0].x, sources[0].lengths))
+
+
+def _position(ops: Ops, block: Position, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    steps = sources[0].x.shape[1]
+    if steps > block.steps:
+        raise ShapeError(f"block {block.name!r}: expected at most {block.steps} steps, got {steps}. The model has no longer horizon.")
+    return Value(sources[0].x + own["weight"][None, :steps], sources[0].lengths)
+
+
+def _mix(ops: Ops, block: Mix, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.total(ops.softmax(sources[0].x) * sources[1].x), sources[0].lengths)
+
+
+def _take(ops: Ops, block: Take, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(sources[0].x[..., block.start : block.start + block.size], sources[0].lengths)
+
+
+_Forward = Callable[[Ops, Block, Mapping[str, Array], list[Value]], Value]
+_FORWARD: dict[type, _Forward] = {
+    Linear: _linear,
+    Activation: _activation,
+    Embed: _embed,
+    Norm: _norm,
+    Concat: _concat,
+    Add: _add,
+    Dropout: _dropout,
+    Fold: _fold,
+    Unfold: _unfold,
+    Last: _last,
+    Position: _position,
+    Mix: _mix,
+    Take: _take,
+}  # type: ignore[dict-item]  # each function takes the block of its own key

@@ -1,0 +1,47 @@
+"""A decoder that reads its own outputs. In: the steps' known channels, the lags among them, a rule for what is fed back. Out: every output.
+
+One loop (blocks.unroll) for teacher forcing, scheduled sampling and free running: they differ in `choose` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tidegate.blocks.ops import Array, Ops
+from tidegate.blocks.unroll import unroll
+
+Outputs = Mapping[str, Array]
+Run = Callable[[Array, Mapping[str, Array] | None], tuple[Outputs, Mapping[str, Array]]]
+Choose = Callable[[int, Outputs], Array]
+
+
+def roll_out(ops: Ops, run: Run, x: Array, start: int, lags: Sequence[int], choose: Choose) -> dict[str, Array]:
+    """Read steps [0, start) as they are, then every further step with the lags that fall in the horizon taken from what was fed back.
+
+    Args:  run: (B, t, C) and a state -> outputs (B, t, ...) and the state. x: (B, start + F, C); channel j holds the value `lags[j]` steps
+           back, channel len(lags) + j its mask. choose: step k and its outputs (B, 1, ...) -> the value fed back, (B,).
+    Returns: outputs of all start + F steps.
+    """
+    head, state = run(x[:, :start], None)
+    fed: list[Array] = []
+
+    def feed(k: int, previous: Outputs | None) -> Array:
+        if previous is not None:
+            fed.append(choose(k - 1, previous))
+        return _with_lags(ops, x[:, start + k], lags, k, fed)
+
+    def step(x_k: Array, carried: Mapping[str, Array]) -> tuple[Outputs, Mapping[str, Array]]:
+        return run(x_k[:, None], carried)
+
+    outputs, _ = unroll(step, feed, state, x.shape[1] - start)
+    return {name: ops.concat([head[name], *(o[name] for o in outputs)], 1) for name in head}
+
+
+def _with_lags(ops: Ops, x: Array, lags: Sequence[int], k: int, fed: Sequence[Array]) -> Array:
+    """(B, C) with the lags that reach into the horizon replaced by what was fed back, and marked as observed."""
+    count = len(lags)
+    if not any(0 < lag <= k for lag in lags):
+        return x
+    values = [fed[k - lag][:, None] if 0 < lag <= k else x[:, j : j + 1] for j, lag in enumerate(lags)]
+    masks = [x[:, count + j : count + j + 1] * 0 + 1 if 0 < lag <= k else x[:, count + j : count + j + 1] for j, lag in enumerate(lags)]
+    return ops.concat([*values, *masks, x[:, 2 * count :]], 1)

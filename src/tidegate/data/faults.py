@@ -1,0 +1,74 @@
+"""Faults of a table, collected so that all are told at once. In: one fault after another. Out: one DataError, numbered."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+from tidegate.errors import DataError
+
+SHOWN = 20
+
+
+@final
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: what (with expected and got), where, and what to do."""
+
+    what: str
+    where: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.what}. {self.remedy}".rstrip()
+
+
+@final
+class Faults:
+    """A growing list of faults of one source; many of a kind are counted, not kept."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.items: list[Fault] = []
+        self.uncounted = 0  # faults of a kind beyond the first SHOWN
+
+    def __len__(self) -> int:
+        return len(self.items) + self.uncounted
+
+    def add(self, what: str, where: str = "", remedy: str = "") -> None:
+        """Note one fault."""
+        self.items.append(Fault(what, where, remedy))
+
+    def many(self, total: int, first: Iterable[Fault]) -> None:
+        """Note `total` faults of one kind, of which `first` gives at most SHOWN."""
+        kept = list(first)[:SHOWN]
+        self.items += kept
+        self.uncounted += total - len(kept)
+
+    def error(self) -> DataError:
+        """All faults as one error."""
+        if len(self) == 1:
+            return DataError(f"{self.source}: {self.items[0]}")
+        lines = [f"{self.source}: {len(self)} faults"]
+        lines += [f"  {number}. {fault}" for number, fault in enumerate(self.items[:SHOWN], start=1)]
+        more = len(self) - min(len(self.items), SHOWN)
+        return DataError("\n".join(lines + ([f"  and {more} more"] if more else [])))
+
+    def raise_any(self) -> None:
+        """Raise the error if there is a fault."""
+        if len(self):
+            raise self.error()
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The nearest known column name, or a short list of what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known[:5000], n=1, cutoff=0.6)
+    lower = [k for k in known if k.strip().casefold() == name.strip().casefold()]
+    if lower or close:
+        return f"Did you mean {(lower or close)[0]!r}?"
+    more = f", ... ({len(known)} columns)" if len(known) > 12 else ""
+    return "Columns: " + ", ".join(map(repr, known[:12])) + more + "."

@@ -1,0 +1,104 @@
+"""Conformal correction of intervals. In: truths and intervals of held-back windows. Out: how far to move the ends.
+
+The windows must be held back from training, else the promise does not hold. Applying several levels keeps the intervals nested.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.decode.quantiles import Floats
+from tidegate.dims import check_shape
+from tidegate.errors import ConfigError, DataError
+
+_TAIL_SCORES = 20  # scores beyond the quantile that a group of steps must hold, so that its correction is no accident
+_GROUP_WINDOWS = 50  # scores of one window move together: below this many windows all steps share one correction
+
+
+def calibrate(truth: Floats, lo: Floats, hi: Floats, scale: Floats, level: float) -> Floats:
+    """The correction of one interval level: conformalised quantile regression (CQR).
+
+    score = max(lo - y, y - hi) / scale;  correction = the ceil((n + 1) level / 100)-th smallest of n scores. Scores are
+    pooled over all steps, or over groups of neighbouring steps where there are 50 windows and each group has 20
+    scores in its tail.
+
+    Args:  truth, lo, hi: (W, F); unknown truths are NaN and left out. scale: (W,) the size of each window's series; windows whose
+        scale is not above 0 are left out. level: percent, in (0, 100).
+    Returns: (F,) one correction for each step, in units of scale; negative where the intervals were too wide.
+    Raises: ConfigError for the level; DataError if there are too few known truths for the level; ShapeError.
+    Reference: Romano, Patterson & Candès, NeurIPS 2019.
+    """
+    if not 0.0 < level < 100.0:
+        raise ConfigError(f"level: expected a percentage between 0 and 100, such as 80, got {level!r}")
+    windows, horizon = _checked(truth, lo, hi, scale)
+    unit = np.where(np.isfinite(scale) & (scale > 0.0), scale, np.nan)[:, None]
+    scores = np.maximum(lo - truth, truth - hi) / unit
+    known = int(np.isfinite(scores).sum())
+    correction = np.empty(horizon)
+    for steps in _groups(windows, horizon, known, level):
+        correction[steps] = _corrected_quantile(scores[:, steps], level)
+    return correction
+
+
+def calibrate_levels(truth: Floats, lo: Mapping[float, Floats], hi: Mapping[float, Floats], scale: Floats) -> dict[float, Floats]:
+    """The correction (F,) of each level, rising; see `calibrate`."""
+    return {level: calibrate(truth, lo[level], hi[level], scale, level) for level in sorted(lo)}
+
+
+def apply(
+    lo: Mapping[float, Floats],
+    hi: Mapping[float, Floats],
+    median: Floats,
+    scale: Floats,
+    corrections: Mapping[float, Floats],
+) -> tuple[dict[float, Floats], dict[float, Floats]]:
+    """Move the ends of every level's interval by its correction; a level without one keeps its ends.
+
+    No end crosses the median, and each interval holds the narrower ones. Both can only widen an interval.
+
+    Args:  lo, hi: (W, F) for each level. median: (W, F). scale: (W,). corrections: (F,) for each level, in units of scale.
+    Returns: the new lo and hi, levels rising.
+    """
+    new_lo: dict[float, Floats] = {}
+    new_hi: dict[float, Floats] = {}
+    inner_lo, inner_hi = median, median
+    for level in sorted(lo):
+        _checked(median, lo[level], hi[level], scale)
+        move = scale[:, None] * corrections[level] if level in corrections else 0.0
+        inner_lo = new_lo[level] = np.minimum(lo[level] - move, inner_lo)
+        inner_hi = new_hi[level] = np.maximum(hi[level] + move, inner_hi)
+    return new_lo, new_hi
+
+
+def _checked(truth: Floats, lo: Floats, hi: Floats, scale: Floats) -> tuple[int, int]:
+    check_shape("truth", truth, "W F")
+    windows, horizon = truth.shape
+    check_shape("lo", lo, "W F", W=windows, F=horizon)
+    check_shape("hi", hi, "W F", W=windows, F=horizon)
+    check_shape("scale", scale, "W", W=windows)
+    return windows, horizon
+
+
+def _groups(windows: int, horizon: int, known: int, level: float) -> list[NDArray[np.intp]]:
+    """Neighbouring steps that share a correction."""
+    needed = _TAIL_SCORES / (1.0 - level / 100.0)
+    count = int(known // needed) if windows >= _GROUP_WINDOWS else 1
+    return np.array_split(np.arange(horizon), max(1, min(count, horizon)))
+
+
+def _corrected_quantile(scores: Floats, level: float) -> float:
+    """The ceil((n + 1) level / 100)-th smallest known score."""
+    known = np.sort(scores[np.isfinite(scores)])
+    # Nine digits: (99 + 1) * .95 must count as 95, not as 95.00000000000001.
+    rank = math.ceil(round((known.size + 1) * level / 100.0, 9))
+    if rank > known.size:
+        least = math.ceil(round(level / (100.0 - level), 9))
+        raise DataError(
+            f"calibrate: a {level:g} % interval needs at least {least} known truths held back, got {known.size}: "
+            "hold back more windows, or lower the level"
+        )
+    return float(known[rank - 1])

@@ -1,0 +1,229 @@
+"""The model file: one safetensors file that holds everything. In: a header and arrays. Out: bytes; and back, validated, without pickle.
+
+Layout (safetensors): 8 bytes little-endian length N, N bytes of JSON header, the arrays one after the other. `__metadata__` has one
+entry, `tidegate`: canonical JSON (sorted keys, no spaces) with `format`, `content` ("model" or "checkpoint"), `sha256` and the caller's own
+keys. The SHA-256 is that of the whole file with its own 64 digits read as zeros.
+
+Limits: header 1 MiB, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, finite numbers (except where the name starts with `data.`, whose
+NaN mean "missing"). Everything is validated before anything is allocated by its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain
+from tidegate.errors import FormatError
+from tidegate.files import PathLike, write_atomic
+
+FORMAT = 1
+MAX_HEADER = 1 << 20
+MAX_ARRAYS = 4096
+MAX_DIMENSIONS = 4
+DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "BOOL": "|b1"}
+_CODES = {np.dtype(code): name for name, code in DTYPES.items()}
+_ZEROS = "0" * 64
+_MARK = '\\"sha256\\":\\"'  # as it stands inside the escaped metadata string
+
+Array = npt.NDArray[np.generic]
+Content = Literal["model", "checkpoint"]
+
+
+@final
+@dataclass(frozen=True)
+class File:
+    """What stands in a file."""
+
+    content: Content
+    header: dict[str, Plain]
+    arrays: dict[str, Array]
+    sha256: str
+
+
+def dump(content: Content, header: Mapping[str, Plain], arrays: Mapping[str, Array]) -> bytes:
+    """The bytes of a file. The same content gives the same bytes.
+
+    Raises: FormatError where the content is over the limits or holds NaN or Inf.
+    """
+    own: dict[str, Plain] = {**header, "format": FORMAT, "content": content, "sha256": _ZEROS}
+    text = json.dumps(own, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    table: dict[str, object] = {"__metadata__": {"tidegate": text}}
+    parts, offset = [], 0
+    for name in sorted(arrays):
+        array = arrays[name]
+        code = _code(name, array)
+        data = np.ascontiguousarray(array, DTYPES[code]).tobytes()
+        table[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [offset, offset + len(data)]}
+        parts.append(data)
+        offset += len(data)
+    head = json.dumps(table, separators=(",", ":"), ensure_ascii=True).encode()
+    head += b" " * (-len(head) % 8)
+    if len(head) > MAX_HEADER or len(arrays) > MAX_ARRAYS:
+        raise FormatError(
+            f"the model is too large for one file: header {len(head):,} of {MAX_HEADER:,} bytes, {len(arrays):,} of {MAX_ARRAYS:,} arrays"
+        )
+    body = b"".join([len(head).to_bytes(8, "little"), head, *parts])
+    place = body.index((_MARK + _ZEROS).encode()) + len(_MARK)
+    digest = hashlib.sha256(body).hexdigest()
+    return body[:place] + digest.encode() + body[place + 64 :]
+
+
+def write(path: PathLike, content: Content, header: Mapping[str, Plain], arrays: Mapping[str, Array]) -> Path:
+    """Write a file, whole or not at all. Raises: FormatError, OutputError."""
+    return write_atomic(path, dump(content, header, arrays))
+
+
+def read(path: PathLike, content: Content = "model") -> File:
+    """Read and validate a file. Raises: FormatError that names the file, what is wrong with it and what to do."""
+    where = os.fspath(path)
+    try:
+        body = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise FormatError(f"{where}: no such file; check the path, or make a model with `tidegate fit`") from error
+    except OSError as error:
+        raise FormatError(f"{where}: cannot be read ({error.strerror}); check the path and its rights") from error
+    file = parse(body, where)
+    if file.content != content:
+        raise FormatError(f"{where}: expected a {content}, got a {file.content}; name the other file")
+    return file
+
+
+def parse(body: bytes, where: str = "file") -> File:
+    """Validate bytes and view their arrays. Raises: FormatError."""
+    try:
+        table, start = _header(body)
+        own = _metadata(table)
+        _check_digest(body, start, own)
+        arrays = dict(_arrays(body, start, table))
+    except _Fault as fault:
+        raise FormatError(f"{where}: not a sound Tidegate file: {fault}. Fetch or save the file again.") from None
+    content = cast(Content, own.pop("content"))
+    sha256 = cast(str, own.pop("sha256"))
+    del own["format"]
+    return File(content, own, arrays, sha256)
+
+
+class _Fault(Exception):
+    """What is wrong, in words."""
+
+
+def _code(name: str, array: Array) -> str:
+    code = _CODES.get(array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype)
+    if code is None:
+        raise FormatError(f"{name}: expected one of {', '.join(DTYPES)}, got {array.dtype}")
+    if array.ndim > MAX_DIMENSIONS:
+        raise FormatError(f"{name}: expected at most {MAX_DIMENSIONS} dimensions, got {array.ndim}")
+    if not _sound(name, array):
+        raise FormatError(f"{name}: holds NaN or Inf; a model file holds finite numbers. Train again with a lower learning rate.")
+    return code
+
+
+def _sound(name: str, array: Array) -> bool:
+    return array.dtype.kind != "f" or name.startswith("data.") or bool(np.all(np.isfinite(cast(npt.NDArray[np.floating], array))))
+
+
+def _header(body: bytes) -> tuple[dict[str, object], int]:
+    if len(body) < 8:
+        raise _Fault(f"{len(body)} bytes, expected at least 8")
+    size = int.from_bytes(body[:8], "little")
+    if size > MAX_HEADER:
+        raise _Fault(f"a header of {size:,} bytes, at most {MAX_HEADER:,} are allowed")
+    if 8 + size > len(body):
+        raise _Fault(f"cut short: the header needs {8 + size:,} bytes, the file has {len(body):,}")
+    try:
+        table = json.loads(body[8 : 8 + size].decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise _Fault(f"the header is not JSON ({type(error).__name__})") from None
+    if not isinstance(table, dict):
+        raise _Fault("the header is not a table")
+    return table, 8 + size
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise _Fault("a name stands twice in the header")
+    return table
+
+
+def _metadata(table: dict[str, object]) -> dict[str, Plain]:
+    metadata = table.pop("__metadata__", None)
+    text = metadata.get("tidegate") if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise _Fault("no `tidegate` entry in its metadata; it was not written by Tidegate")
+    try:
+        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _Fault(f"its metadata are not JSON ({type(error).__name__})") from None
+    if not isinstance(own, dict) or own.get("content") not in ("model", "checkpoint") or not isinstance(own.get("sha256"), str):
+        raise _Fault("its metadata lack content or sha256")
+    version = own.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise _Fault(f"format version {version!r}")
+    if version > FORMAT:
+        raise _Fault(f"format version {version}; this Tidegate reads up to {FORMAT}: update it")
+    return own
+
+
+def _no_constant(name: str) -> float:
+    raise _Fault(f"{name} in its metadata")
+
+
+def _check_digest(body: bytes, start: int, own: dict[str, Plain]) -> None:
+    digest = cast(str, own["sha256"]).encode()
+    marked = _MARK.encode() + digest
+    if len(digest) != 64 or body.count(marked, 8, start) != 1:
+        raise _Fault("its SHA-256 does not stand where it should")
+    place = body.index(marked, 8, start) + len(_MARK)
+    seen = hashlib.sha256(body[:place])
+    seen.update(_ZEROS.encode())
+    seen.update(memoryview(body)[place + 64 :])
+    if seen.hexdigest().encode() != digest:
+        raise _Fault("its SHA-256 does not match: the file was cut short or altered")
+
+
+def _arrays(body: bytes, start: int, table: dict[str, object]) -> Iterator[tuple[str, Array]]:
+    if len(table) > MAX_ARRAYS:
+        raise _Fault(f"{len(table):,} arrays, at most {MAX_ARRAYS:,} are allowed")
+    described = [(name, *_described(name, entry)) for name, entry in table.items()]
+    expected = 0
+    for name, _, _, (first, last) in sorted(described, key=lambda entry: entry[3]):
+        if first != expected:
+            raise _Fault(f"array {name!r}: starts at byte {first}, expected {expected}")
+        expected = last
+    if start + expected != len(body):
+        raise _Fault(f"{len(body):,} bytes, expected {start + expected:,}")
+    for name, code, shape, (first, _) in described:
+        array = np.frombuffer(body, DTYPES[code], count=math.prod(shape), offset=start + first).reshape(shape)
+        if not _sound(name, array):
+            raise _Fault(f"array {name!r} holds NaN or Inf")
+        yield name, array
+
+
+def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[int, int]]:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise _Fault(f"array {name!r}: expected dtype, shape and data_offsets")
+    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(code, str) or code not in DTYPES:
+        raise _Fault(f"array {name!r}: dtype {code!r}, expected one of {', '.join(DTYPES)}")
+    if not _whole(shape) or len(shape) > MAX_DIMENSIONS:
+        raise _Fault(f"array {name!r}: a shape of at most {MAX_DIMENSIONS} whole numbers is expected")
+    if not _whole(offsets) or len(offsets) != 2:
+        raise _Fault(f"array {name!r}: two data offsets are expected")
+    if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
+        raise _Fault(f"array {name!r}: its size does not fit its shape")
+    return code, tuple(shape), (offsets[0], offsets[1])
+
+
+def _whole(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1 << 48 for v in values)

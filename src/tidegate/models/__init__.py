@@ -1,0 +1,26 @@
+"""What users hold: one abstract Model, one small class a task, and `load`."""
+
+from __future__ import annotations
+
+from tidegate import format as container
+from tidegate.errors import TaskError
+from tidegate.files import PathLike
+from tidegate.models.base import Model
+from tidegate.models.forecaster import Forecaster
+
+_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster}
+
+
+def load(path: PathLike) -> Model:
+    """Load any model file; the answer is the task's own class. Works where torch is not installed.
+
+    Raises: FormatError where the file is cut, altered or foreign; TaskError for a task that this version does not know.
+    """
+    file = container.read(path)
+    task = file.header.get("task")
+    if not isinstance(task, str) or task not in _BY_TASK:
+        raise TaskError(f"{path}: this Tidegate knows the tasks {', '.join(_BY_TASK)}; got {task!r}: update Tidegate")
+    return _BY_TASK[task]._from_file(file, str(path))
+
+
+__all__ = ["Forecaster", "Model", "load"]

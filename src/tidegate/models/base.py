@@ -1,0 +1,100 @@
+"""What every model does, once. In: a task's small class. Out: fit, save, load, info; a subclass adds its task's verbs.
+
+Nothing here imports torch; `fit` of a subclass loads the training half when it is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from typing import ClassVar, TypeVar, cast, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate import format as container
+from tidegate.config import Plain
+from tidegate.errors import FormatError, TaskError, missing_extra
+from tidegate.files import PathLike
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+
+class Model(ABC):
+    """A trained or untrained model of one task."""
+
+    task: ClassVar[str]
+
+    @abstractmethod
+    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        """Header and arrays of the model file."""
+
+    @classmethod
+    @abstractmethod
+    def _from_file(cls, file: container.File, where: str) -> Model:
+        """The model of a validated file."""
+
+    @final
+    def save(self, path: PathLike) -> None:
+        """Write the one file that holds everything. Raises: OutputError, TaskError before `fit`."""
+        header, arrays = self._contents()
+        container.write(path, "model", {**header, "task": self.task}, arrays)
+
+    @final
+    def to_bytes(self) -> bytes:
+        """The model file as bytes."""
+        header, arrays = self._contents()
+        return container.dump("model", {**header, "task": self.task}, arrays)
+
+
+def load_as(cls: type[M], path: PathLike) -> M:
+    """Load a model of one class. Raises: FormatError, TaskError when the file is of another task."""
+    file = container.read(path)
+    if file.header.get("task") != cls.task:
+        raise TaskError(f"{path}: expected a model for {cls.task!r}, got one for {file.header.get('task')!r}; load it with `tidegate.load`")
+    return cast(M, cls._from_file(file, str(path)))
+
+
+def training_half(module: str) -> object:
+    """Import a module of the training half. Raises: MissingExtra where torch is not installed."""
+    try:
+        return import_module(f"tidegate.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise missing_extra("training (torch)", "train") from error
+
+
+def data_hash(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
+    """SHA-256 of the arrays a model was trained on, names and shapes included."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        digest.update(memoryview(array).cast("B") if array.size else b"")
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, Plain]:
+    """What made the model: the parts whose versions can change its numbers."""
+    from tidegate import __version__
+
+    found: dict[str, Plain] = {"tidegate": __version__, "numpy": np.__version__, "python": platform.python_version()}
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        found["torch"] = str(getattr(torch, "__version__", "?"))
+    return found
+
+
+def header_part(header: Mapping[str, Plain], key: str, where: str) -> Mapping[str, Plain]:
+    """A table of the header. Raises: FormatError where it is missing."""
+    part = header.get(key)
+    if not isinstance(part, dict):
+        raise FormatError(f"{where}: its header lacks {key!r}; it was not written by this version of Tidegate: train and save it again")
+    return part

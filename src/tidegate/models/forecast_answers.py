@@ -1,0 +1,304 @@
+"""What a forecaster answers: tables of forecasts, evaluations, backtests, panels for pictures. In: a core and a panel. Out: tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from tidegate.config import Plain
+from tidegate.data.columns import Columns, Encoded, Stored, encode
+from tidegate.data.lines import Cut, Ints, Lines
+from tidegate.data.panel import Panel
+from tidegate.data.table import Kind, Table, read_table
+from tidegate.decode.quantiles import checked_levels
+from tidegate.errors import ConfigError, DataError
+from tidegate.models.forecast_core import Core
+from tidegate.tasks.evaluation import Evaluation, Forecasts, Windows, evaluate
+from tidegate.tasks.forecast import ForecastOptions
+
+if TYPE_CHECKING:
+    from tidegate.models.forecast_fit import Drive
+    from tidegate.report.picture import ForecastPanel
+
+OURS = "tidegate"
+
+
+def forecast_table(panel: Panel, lines: Lines, cut: Cut, forecasts: Forecasts, levels: Sequence[float], kind: str) -> object:
+    """id, time, target where there are several, forecast, forecast-lo-80, forecast-hi-80, ... as a table of the caller's kind."""
+    steps = forecasts.point.shape[1]
+    columns: dict[str, Stored] = dict(_keys(panel, lines, cut, steps))
+    columns["forecast"] = forecasts.point.reshape(-1)
+    for level in levels:
+        if level in forecasts.lo:
+            columns[f"forecast-lo-{level:g}"] = forecasts.lo[level].reshape(-1)
+            columns[f"forecast-hi-{level:g}"] = forecasts.hi[level].reshape(-1)
+    clock = panel.schema.clock
+    zones = {time_column(panel): clock.zone} if clock.zone is not None and clock.text_format is None else {}
+    return Table(Columns(columns), kind=cast(Kind, kind)).like(Columns(columns), zones)
+
+
+def time_column(panel: Panel) -> str:
+    """The name of the time column of an answer."""
+    return panel.schema.roles.time[0] if len(panel.schema.roles.time) == 1 else "time"
+
+
+def times_at(panel: Panel, series: Ints, rows: Ints) -> np.ndarray:
+    """Time stamps at rows (W, n) of series (W,), also beyond their ends: int64 or datetime64[ns]."""
+    if panel.elapsed is None:
+        return panel.schema.clock.times(panel.starts[series][:, None] + rows)
+    return np.stack([panel.times(int(i), int(r[0]), len(r)) for i, r in zip(series, rows, strict=True)])
+
+
+def _keys(panel: Panel, lines: Lines, cut: Cut, steps: int) -> dict[str, Stored]:
+    roles = panel.schema.roles
+    columns: dict[str, Stored] = {}
+    if roles.id is not None:
+        columns[roles.id] = _repeated([panel.ids[i] for i in lines.series(cut.lines)], steps)
+    times = _times(panel, lines, cut, steps).reshape(-1)
+    clock = panel.schema.clock
+    columns[time_column(panel)] = encode(clock.text(times)) if clock.text_format is not None and not clock.is_integer else times
+    if lines.targets > 1:
+        columns["target"] = _repeated([roles.target[k] for k in cut.lines % lines.targets], steps)
+    return columns
+
+
+def _repeated(values: Sequence[str | int], steps: int) -> Stored:
+    if all(isinstance(v, int) for v in values):
+        return np.repeat(np.array(values, np.int64), steps)
+    texts = [str(v) for v in values]
+    levels = tuple(dict.fromkeys(texts))
+    place = {text: i for i, text in enumerate(levels)}
+    return Encoded(np.repeat(np.array([place[t] for t in texts], np.int32), steps), levels)
+
+
+def _times(panel: Panel, lines: Lines, cut: Cut, steps: int) -> np.ndarray:
+    """(W, steps) time stamps of the horizon."""
+    return times_at(panel, lines.series(cut.lines), cut.cutoffs[:, None] + np.arange(steps))
+
+
+def tail_cut(lines: Lines, horizon: int, windows: int, step: int) -> Cut:
+    """The last `windows` cutoffs of every line whose whole horizon is history, `step` rows apart, oldest first.
+
+    Raises: DataError where no line is long enough.
+    """
+    back = horizon + step * np.arange(windows - 1, -1, -1)
+    cutoffs = lines.lengths[:, None] - back
+    keep = cutoffs >= 1
+    if not keep.any():
+        raise DataError(
+            f"{lines.panel.source}: no series is long enough to hold back {horizon} rows (the longest has {int(lines.lengths.max(initial=0))}); "
+            "choose a shorter horizon, or bring more history"
+        )
+    which = np.repeat(np.arange(lines.count, dtype=np.int64)[:, None], windows, axis=1)
+    return Cut(which[keep], cutoffs[keep].astype(np.int64))
+
+
+def seen_in_training(card: Mapping[str, Plain], panel: Panel, cut: Cut) -> tuple[str, ...]:
+    """A warning where the windows' truths end before the training data did."""
+    last = card.get("last_position")
+    ends = panel.starts[cut.lines // panel.target.shape[1]] + cut.cutoffs
+    if isinstance(last, int) and len(ends) and int(ends.min()) <= last:
+        return (
+            "Some of these windows may have been trained on: the model's training data reach past their cutoffs, so the figures flatter it. "
+            "Use backtest, which holds them back, or bring rows after the training data.",
+        )
+    return ()
+
+
+def windows_of(lines: Lines, cut: Cut, horizon: int, season: int) -> Windows:
+    """Truths, histories and time stamps of an evaluation."""
+    panel = lines.panel
+    names = panel.schema.roles.target
+    before = times_at(panel, lines.series(cut.lines), cut.cutoffs[:, None] - 1)[:, 0]
+    return Windows(
+        ids=tuple(panel.ids[i] for i in lines.series(cut.lines)),
+        targets=tuple(names[k] for k in cut.lines % lines.targets),
+        cutoffs=before,
+        times=_times(panel, lines, cut, horizon),
+        truth=lines.values(cut, 0, horizon),
+        histories=[lines.history(int(line), int(cutoff)) for line, cutoff in zip(*cut, strict=True)],
+        season=season,
+    )
+
+
+def evaluation(
+    core: Core, lines: Lines, cut: Cut, levels: Sequence[float], against: Mapping[str, object], notes: tuple[str, ...] = ()
+) -> Evaluation:
+    """Score a core on windows, beside the naive methods and other tools' forecasts."""
+    wanted = checked_levels(levels)
+    windows = windows_of(lines, cut, core.plan.horizon, core.plan.season)
+    methods = {OURS: core.forecasts(lines, cut, wanted, deciles=True)}
+    methods |= {name: _foreign(name, table, lines.panel, windows, wanted) for name, table in against.items()}
+    found = evaluate(windows, methods)
+    return replace(found, verdict=(*notes, *found.verdict))
+
+
+def held_back_figures(core: Core, lines: Lines, cut: Cut) -> Plain:
+    """The card's figures: the net and the naive methods on the held-back windows, which it did not train on."""
+    found = evaluation(core, lines, cut, (80, 95), {}).to_json()
+    return {"table": found["table"], "windows": found["windows"], "series": found["series"], "verdict": found["verdict"]}
+
+
+def backtest(
+    options: ForecastOptions, panel: Panel, windows: int, step: int, refit: str | bool, drive: Drive, levels: Sequence[float],
+    against: Mapping[str, object],
+) -> Evaluation:  # fmt: skip
+    """Rolling origin over the last `windows` cutoffs; see Forecaster.backtest."""
+    from tidegate.models import forecast_fit as fitting
+
+    if refit not in (False, True, "warm"):
+        raise ConfigError(f"refit: expected False, 'warm' or True, got {refit!r}")
+    wanted = checked_levels(levels)
+    lines = Lines(panel)
+    parts: list[tuple[Cut, Forecasts]] = []
+    trained: fitting.Result | None = None
+    cuts = [_one_cutoff(lines, options.horizon, step, back) for back in range(windows - 1, -1, -1)]
+    for back, cut in zip(range(windows - 1, -1, -1), cuts, strict=True):
+        if trained is None or refit is True:
+            trained = fitting.fit(options, before(panel, options.horizon + step * back), drive)
+        elif refit == "warm":
+            trained = fitting.update(options, trained.core, before(panel, options.horizon + step * back), drive, max(1, trained.steps // 4))
+        parts.append((cut, trained.core.forecasts(lines, cut, wanted, deciles=True)))
+    assert trained is not None
+    whole = Cut(*(np.concatenate([getattr(cut, name) for cut, _ in parts]) for name in ("lines", "cutoffs")))
+    scored = windows_of(lines, whole, options.horizon, trained.core.plan.season)
+    methods = {OURS: _joined([f for _, f in parts])}
+    methods |= {name: _foreign(name, table, panel, scored, wanted) for name, table in against.items()}
+    return evaluate(scored, methods)
+
+
+def before(panel: Panel, rows: int) -> Panel:
+    """The panel as it stood `rows` rows earlier: later rows are no history, their known covariates stay known. Nothing is copied.
+
+    Raises: DataError where nothing is left.
+    """
+    lengths = np.asarray(panel.lengths)
+    hidden = np.minimum(rows, lengths)
+    if (lengths - hidden).max(initial=0) < 3:
+        raise DataError(f"{panel.source}: {rows} rows are needed for the windows and the longest series has {int(lengths.max(initial=0))}; ask for fewer windows")
+    return replace(panel, future_rows=panel.future_rows + hidden)
+
+
+def _one_cutoff(lines: Lines, horizon: int, step: int, back: int) -> Cut:
+    cutoffs = lines.lengths - horizon - step * back
+    which = np.flatnonzero(cutoffs >= 1).astype(np.int64)
+    if not len(which):
+        raise DataError(f"{lines.panel.source}: no series holds {horizon + step * back + 1} rows, which the earliest window needs; ask for fewer windows")
+    return Cut(which, cutoffs[which].astype(np.int64))
+
+
+def _joined(parts: Sequence[Forecasts]) -> Forecasts:
+    first = parts[0]
+    return Forecasts(
+        point=np.concatenate([p.point for p in parts]),
+        lo={level: np.concatenate([p.lo[level] for p in parts]) for level in first.lo},
+        hi={level: np.concatenate([p.hi[level] for p in parts]) for level in first.hi},
+        quantiles=None if first.quantiles is None else np.concatenate([cast(np.ndarray, p.quantiles) for p in parts]),
+        probabilities=first.probabilities,
+    )
+
+
+def _foreign(name: str, source: object, panel: Panel, windows: Windows, levels: Sequence[float]) -> Forecasts:
+    """Another tool's forecasts, found by id and time (and cutoff, and target, where it names them)."""
+    table = read_table(source)
+    roles = panel.schema.roles
+    time = time_column(panel)
+    needed = [c for c in (roles.id, time, "forecast") if c]
+    missing = [c for c in needed if c not in table.names]
+    if missing:
+        raise DataError(f"{table.source} (against {name!r}): no column {', '.join(map(repr, missing))}; it has {', '.join(table.names[:20])}")
+    keys = [table[roles.id]] if roles.id else []
+    keys += [panel.schema.clock.positions(table[time])]
+    extra = [c for c in ("target",) if c in table.names and len(roles.target) > 1]
+    keys += [table[c] for c in extra]
+    place = {key: row for row, key in enumerate(zip(*(k.tolist() for k in keys), strict=True))}
+    positions = panel.schema.clock.positions(windows.times.reshape(-1)).reshape(windows.times.shape).tolist()
+    rows = [
+        [place.get((*((i,) if roles.id else ()), p, *((t,) if extra else ()))) for p in steps]
+        for i, t, steps in zip(windows.ids, windows.targets, positions, strict=True)
+    ]
+    for i, found in zip(windows.ids, rows, strict=True):
+        if None in found:
+            raise DataError(f"{table.source} (against {name!r}): no forecast of step {found.index(None) + 1} for series {i!r}; give every step of every window")
+    at = np.array(rows, np.int64)
+    column = {c: np.asarray(table[c], np.float64)[at] for c in table.names if c.startswith("forecast")}
+    have = [level for level in levels if f"forecast-lo-{level:g}" in column and f"forecast-hi-{level:g}" in column]
+    return Forecasts(
+        point=column["forecast"],
+        lo={level: column[f"forecast-lo-{level:g}"] for level in have},
+        hi={level: column[f"forecast-hi-{level:g}"] for level in have},
+    )
+
+
+def panels(
+    core: Core, panel: Panel, levels: Sequence[float], ids: Sequence[str | int] | None, truth: Panel | None
+) -> list[ForecastPanel]:
+    """What the picture and the page draw: one entry a line."""
+    from tidegate.report.picture import ForecastPanel
+
+    wanted = checked_levels(levels)
+    lines = Lines(panel)
+    which = _chosen(panel, lines, ids)
+    cut = Cut(which, lines.lengths[which])
+    forecasts = core.forecasts(lines, cut, wanted)
+    keep = max(5 * core.plan.horizon, core.plan.lookback)
+    found = []
+    for row, line in enumerate(which.tolist()):
+        length = int(lines.lengths[line])
+        shown = min(keep, length)
+        series = np.array([line // lines.targets])
+        found.append(
+            ForecastPanel(
+                title=_title(panel, lines, line),
+                history_time=times_at(panel, series, np.arange(length - shown, length)[None])[0],
+                history=lines.history(line)[length - shown :],
+                forecast_time=times_at(panel, series, np.arange(length, length + core.plan.horizon)[None])[0],
+                forecast=forecasts.point[row],
+                bands={level: (forecasts.lo[level][row], forecasts.hi[level][row]) for level in forecasts.lo},
+                truth=None if truth is None else _truth(truth, panel, lines, line, core.plan.horizon),
+                baseline=None,
+            )
+        )
+    return found
+
+
+def _chosen(panel: Panel, lines: Lines, ids: Sequence[str | int] | None) -> Ints:
+    if ids is None:
+        return np.arange(lines.count, dtype=np.int64)
+    place = {name: i for i, name in enumerate(panel.ids)}
+    unknown = [i for i in ids if i not in place]
+    if unknown:
+        raise ConfigError(f"ids: no series {unknown[0]!r}; there are {', '.join(map(repr, panel.ids[:8]))}{' ...' if len(panel.ids) > 8 else ''}")
+    return np.array([place[i] * lines.targets + k for i in ids for k in range(lines.targets)], np.int64)
+
+
+def _title(panel: Panel, lines: Lines, line: int) -> str:
+    target = panel.schema.roles.target[line % lines.targets]
+    if panel.schema.roles.id is None:
+        return target
+    name = str(panel.ids[line // lines.targets])
+    return name if lines.targets == 1 else f"{name}: {target}"
+
+
+def _truth(truth: Panel, panel: Panel, lines: Lines, line: int, horizon: int) -> np.ndarray | None:
+    """The values that came after, where the truth's table has them."""
+    name = panel.ids[line // lines.targets]
+    if name not in truth.ids:
+        return None
+    other = truth.ids.index(name)
+    first = int(panel.starts[line // lines.targets] + lines.lengths[line] - truth.starts[other])
+    cut = Cut(np.array([other * lines.targets + line % lines.targets]), np.array([first]))
+    return cast(np.ndarray, Lines(truth).values(cut, 0, horizon)[0])
+
+
+def notes(card: Mapping[str, Plain]) -> tuple[str, ...]:
+    """What was done with the data, and what the held-back figures say, in words."""
+    said = [str(n) for n in cast("list[Plain]", card.get("notes") or [])]
+    held = card.get("held_back")
+    if isinstance(held, dict):
+        said += [str(v) for v in cast("list[Plain]", held.get("verdict") or [])]
+    return tuple(said)
+

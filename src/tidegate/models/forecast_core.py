@@ -1,0 +1,173 @@
+"""A trained forecaster's arithmetic. In: windows of lines. Out: quantiles in the data's units, calibrated. No tables, no files, no torch.
+
+`predict`, `evaluate`, `backtest`, the calibration and the stream all call `Core.quantiles`: what is validated is what is shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.blocks.rollout import roll_out
+from tidegate.data.lines import Cut, Floats, Lines, Scale
+from tidegate.decode import conformal
+from tidegate.decode.quantiles import level_ends, lower_bound
+from tidegate.errors import DataError
+from tidegate.runtime.ops import NumpyOps
+from tidegate.runtime.predictor import Predictor
+from tidegate.tasks.evaluation import Forecasts
+from tidegate.tasks.forecast import quantile_grid
+from tidegate.tasks.forecast_net import Plan
+from tidegate.tasks.forecast_windows import FrontEnd, Known, Windows
+
+CALIBRATED = (20.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0)
+CHUNK = 1024  # windows at once: bounds the memory of a prediction
+DECILES = tuple(k / 10 for k in range(1, 10))
+PATH_SEED = 0
+
+
+class Corrections(NamedTuple):
+    """Conformal corrections in units of scale: one row a level of `levels`, one column a step."""
+
+    levels: tuple[float, ...]
+    values: Floats  # (len(levels), F)
+
+    def at(self, level: float) -> Floats:
+        """(F,) correction of any level, linear between those that were calibrated."""
+        if not self.levels:
+            return np.zeros(self.values.shape[1])
+        return np.array([np.interp(level, self.levels, column) for column in self.values.T])
+
+
+@final
+@dataclass(frozen=True)
+class Core:
+    """A plan, its trained nets and their corrections.
+
+    lower: smallest possible value, or None. paths: sample paths of the recursive decoder.
+    """
+
+    plan: Plan
+    nets: tuple[Predictor, ...]
+    corrections: Corrections | None
+    lower: float | None
+    paths: int
+
+    def forecasts(self, lines: Lines, cut: Cut, levels: Sequence[float], known: Known | None = None, *, deciles: bool = False) -> Forecasts:
+        """Point, intervals and, if asked for, the nine deciles of every window, (W, F) each.
+
+        The point is the median (the mean where the output is "point").
+        """
+        wanted = _wanted(levels, deciles)
+        q, scale = self.quantiles(lines, cut, wanted, known)
+        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), scale, levels, deciles)
+
+    def from_outputs(self, outputs: Sequence[Mapping[str, npt.NDArray[np.floating]]], scale: Scale, levels: Sequence[float]) -> Forecasts:
+        """Forecasts from the outputs of every net, for a stream that ran them itself."""
+        wanted = _wanted(levels, False)
+        q: Floats = np.mean([quantile_grid(self.plan, o["raw"], o["base"], scale, wanted) for o in outputs], axis=0)
+        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), scale, levels, False)
+
+    def _forecasts(self, at: Mapping[float, Floats], scale: Scale, levels: Sequence[float], deciles: bool) -> Forecasts:
+        lo, hi = ({level: at[level_ends(level)[side]] for level in levels} for side in (0, 1))
+        if self.corrections is not None and self.plan.output != "point":
+            lo, hi = conformal.apply(lo, hi, at[0.5], scale.unit, {level: self.corrections.at(level) for level in levels})
+        lo, hi = ({level: self._bounded(v) for level, v in part.items()} for part in (lo, hi))
+        grid = self._bounded(np.stack([at[p] for p in DECILES], -1)) if deciles else None
+        if self.plan.output == "point":
+            lo, hi, grid = {}, {}, None
+        return Forecasts(point=self._bounded(at[0.5]), lo=lo, hi=hi, quantiles=grid, probabilities=DECILES if grid is not None else None)
+
+    def quantiles(self, lines: Lines, cut: Cut, p: Sequence[float], known: Known | None = None) -> tuple[Floats, Scale]:
+        """(W, F, len(p)) uncorrected quantiles, the mean over the nets, and each window's scale."""
+        front = FrontEnd(self.plan, lines, whole=self.plan.scaling == "running")
+        parts, scales = [], []
+        for start in range(0, len(cut.lines), CHUNK):
+            windows = front.windows(Cut(cut.lines[start : start + CHUNK], cut.cutoffs[start : start + CHUNK]), known)
+            parts.append(self.window_quantiles(windows, p))
+            scales.append(windows.scale)
+        q = np.concatenate(parts) if parts else np.zeros((0, self.plan.horizon, len(p)))
+        scale = Scale(*(np.concatenate([s[k] for s in scales]) if scales else np.zeros(0) for k in range(2)))
+        return q, scale
+
+    def window_quantiles(self, windows: Windows, p: Sequence[float]) -> Floats:
+        """(B, F, len(p)) quantiles of windows that are ready."""
+        each = [self._recursive(net, windows, p) if self.plan.decode == "recursive" else self._direct(net, windows, p) for net in self.nets]
+        mean: Floats = np.mean(each, axis=0)
+        return mean
+
+    def with_corrections(self, lines: Lines, cut: Cut) -> Core:
+        """Calibrate on held-back windows; levels with too few truths stay uncorrected."""
+        truth = lines.values(cut, 0, self.plan.horizon)
+        plain = replace(self, corrections=None)
+        ends = {level: level_ends(level) for level in CALIBRATED}
+        wanted = sorted({p for pair in ends.values() for p in pair})
+        q, scale = plain.quantiles(lines, cut, wanted)
+        levels, values = [], []
+        for level, (low, high) in ends.items():
+            try:
+                values.append(conformal.calibrate(truth, q[..., wanted.index(low)], q[..., wanted.index(high)], scale.unit, level))
+                levels.append(level)
+            except DataError:  # too few truths for this level; `at` takes the nearest calibrated one
+                continue
+        corrections = Corrections(tuple(levels), np.array(values)) if levels else None
+        return replace(self, corrections=corrections)
+
+    def _bounded(self, values: Floats) -> Floats:
+        return values if self.lower is None else lower_bound(values, self.lower)
+
+    def _direct(self, net: Predictor, windows: Windows, p: Sequence[float]) -> Floats:
+        outputs, _ = net.run(windows.inputs, None, windows.lengths)
+        return quantile_grid(self.plan, outputs["raw"], outputs["base"], windows.scale, p)
+
+    def _recursive(self, net: Predictor, windows: Windows, p: Sequence[float]) -> Floats:
+        """Quantiles over sample paths; every path feeds its own samples back."""
+        rows = len(windows.scale.loc)
+        each = {name: np.repeat(array, self.paths, axis=0) for name, array in windows.inputs.items()}
+        scale = Scale(np.repeat(windows.scale.loc, self.paths), np.repeat(windows.scale.unit, self.paths))
+        paths = sample_paths(self.plan, net, each, scale)
+        return np.moveaxis(np.quantile(paths.reshape(rows, self.paths, -1), p, axis=1), 0, -1)
+
+
+def _wanted(levels: Sequence[float], deciles: bool) -> list[float]:
+    """The probabilities that levels, the median and the deciles need, rising."""
+    return sorted({0.5, *(DECILES if deciles else ()), *(p for level in levels for p in level_ends(level))})
+
+
+def sample_paths(plan: Plan, net: Predictor, inputs: Mapping[str, npt.NDArray[np.generic]], scale: Scale) -> Floats:
+    """(B, F) values, one path a row, each step drawn from the net's distribution given the path so far."""
+    rng = np.random.default_rng(PATH_SEED)
+    drawn = np.zeros((len(scale.loc), plan.horizon))
+    others = {name: value for name, value in inputs.items() if name != "steps"}
+
+    def run(x: npt.NDArray[np.floating], state: object) -> tuple[dict[str, npt.NDArray[np.floating]], object]:
+        outputs, after = net.run({**others, "steps": x}, state)  # type: ignore[arg-type]  # the state is what run returned
+        return outputs, after
+
+    def choose(k: int, outputs: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.floating]:
+        drawn[:, k] = _draw(plan, outputs, scale, rng)
+        return ((drawn[:, k] - scale.loc) / scale.unit).astype(np.float32)
+
+    outputs = roll_out(NumpyOps(), run, inputs["steps"], plan.lookback, plan.bases, choose)
+    drawn[:, -1] = _draw(plan, {name: y[:, -1:] for name, y in outputs.items()}, scale, rng)
+    return drawn
+
+
+def _draw(plan: Plan, outputs: Mapping[str, npt.NDArray[np.floating]], scale: Scale, rng: np.random.Generator) -> Floats:
+    """(B,) samples by inverse transform: a uniform number through the quantile function."""
+    grid = np.array([0.005, *(k / 40 for k in range(1, 40)), 0.995])
+    one_step = replace(plan, horizon=1)
+    q = quantile_grid(one_step, outputs["raw"], outputs["base"], scale, tuple(grid))[:, 0]
+    u = rng.random(len(q))
+    at = np.clip(np.searchsorted(grid, u) - 1, 0, len(grid) - 2)
+    weight = np.clip((u - grid[at]) / (grid[at + 1] - grid[at]), 0.0, 1.0)
+    rows = np.arange(len(q))
+    value: Floats = q[rows, at] * (1 - weight) + q[rows, at + 1] * weight
+    return np.round(value) if plan.output == "negative_binomial" else value
+
+
+__all__ = ["CALIBRATED", "Core", "Corrections", "sample_paths"]

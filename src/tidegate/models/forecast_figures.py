@@ -1,0 +1,27 @@
+"""A card's held-back figures as text. In: a card. Out: a small aligned table, the network beside the naive methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from tidegate.config import Plain
+
+
+def figures_text(card: Mapping[str, Plain]) -> str:
+    """The table of the held-back windows, or a line that says why there is none."""
+    held = card.get("held_back")
+    if not isinstance(held, dict):
+        return "No rows could be held back, so there are no honest figures for this model: bring more history."
+    rows = cast("list[dict[str, Plain]]", held["table"])
+    names = list(rows[0])
+    cells = [names, *([_shown(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = ["  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))) for line in cells]
+    return "\n".join([f"held-back rows, {held['windows']} windows of {held['series']} series:", *lines])
+
+
+def _shown(value: Plain) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

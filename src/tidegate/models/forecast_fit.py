@@ -1,0 +1,147 @@
+"""From options and a panel to a trained core: plan, training, calibration, card. In: ForecastOptions, Panel. Out: Result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain, to_plain
+from tidegate.data.panel import Panel
+from tidegate.files import PathLike
+from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.forecast_core import Core
+from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.tasks.forecast import ForecastOptions, ForecastProblem, make_plan
+from tidegate.tasks.forecast_net import build_spec
+from tidegate.tasks.problem import TrainOptions
+
+if TYPE_CHECKING:
+    from tidegate.train.run import FitResult
+
+OnEvent = Callable[[Mapping[str, object]], None]
+DEFAULT_STEPS = 2000
+UPDATE_RATE = 0.2  # a warm start trains with a fifth of the learning rate: it refines, it does not begin
+
+
+class Drive(NamedTuple):
+    """How training is driven from outside."""
+
+    budget: float | None
+    checkpoint: PathLike | None
+    resume: bool
+    history: PathLike | None
+    progress: bool | None
+    on_event: OnEvent | None
+
+
+class Result(NamedTuple):
+    """A trained forecaster."""
+
+    core: Core
+    panel: Panel
+    card: dict[str, Plain]
+    steps: int
+
+
+def fit(options: ForecastOptions, panel: Panel, drive: Drive) -> Result:
+    """Plan, train, calibrate."""
+    train = training_half("train")
+    problem = ForecastProblem(options, make_plan(options, panel), panel)
+    result = _trained(train, options, problem, drive, train_options(options, options.steps or DEFAULT_STEPS), None)
+    return _finished(options, problem, panel, result)
+
+
+def update(options: ForecastOptions, core: Core, panel: Panel, drive: Drive, steps: int) -> Result:
+    """Train on from a core's weights; each member of an ensemble goes its own way."""
+    train = training_half("train")
+    problem = ForecastProblem(options, core.plan, panel)
+    gentle = replace(train_options(options, steps), learning_rate=train_options(options, steps).learning_rate * UPDATE_RATE)
+    results = [
+        _trained(train, options, problem, drive, replace(gentle, seed=gentle.seed + 1000 * i), net.weights, members=1)
+        for i, net in enumerate(core.nets)
+    ]
+    whole = replace(results[0], members=tuple(member for r in results for member in r.members))
+    return _finished(options, problem, panel, whole)
+
+
+def train_options(options: ForecastOptions, steps: int) -> TrainOptions:
+    """The loop's options from the task's; the learning rate is 3e-3 up to 128 hidden units, else 1e-3 (Greff et al. 2016)."""
+    rate = options.learning_rate if options.learning_rate is not None else 3e-3 if options.hidden_size <= 128 else 1e-3
+    return TrainOptions(
+        steps=steps, learning_rate=rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
+        patience=options.patience, averaging=options.averaging, seed=options.seed, device=options.device,
+    )  # fmt: skip
+
+
+def _trained(
+    train: object, options: ForecastOptions, problem: ForecastProblem, drive: Drive, settings: TrainOptions,
+    start: Mapping[str, Floats] | None, members: int | None = None,
+) -> FitResult:  # fmt: skip
+    from tidegate.train.run import RunOptions, fit_members
+
+    run = RunOptions(
+        members=members or options.ensemble, budget=drive.budget, checkpoint=drive.checkpoint, resume=drive.resume,
+        run_id=_run_id(options, problem), history=drive.history, shown=drive.progress, on_event=drive.on_event,
+    )  # fmt: skip
+    return fit_members(problem, settings, run, None if start is None else dict(start))
+
+
+def _run_id(options: ForecastOptions, problem: ForecastProblem) -> str:
+    """What a checkpoint must have been made with: options, plan and data."""
+    said = json.dumps([to_plain(options), to_plain(problem.plan)], sort_keys=True)
+    return hashlib.sha256((said + _hash(problem.lines.panel)).encode()).hexdigest()
+
+
+def _finished(options: ForecastOptions, problem: ForecastProblem, panel: Panel, result: FitResult) -> Result:
+    from tidegate.models.forecast_answers import held_back_figures
+
+    plan, lines = problem.plan, problem.lines
+    lower = 0.0 if options.output == "negative_binomial" and options.lower is None else options.lower
+    honest = Core(plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths)
+    cut = problem.validation_cut()
+    corrections = honest.with_corrections(lines, cut).corrections if options.calibrate and len(cut.lines) else None
+    core = replace(honest, nets=_nets(problem, [m.final for m in result.members]), corrections=corrections)
+    card = _card(options, problem, panel, result)
+    card["held_back"] = held_back_figures(replace(honest, corrections=corrections), lines, cut) if len(cut.lines) else None
+    return Result(core, panel, card, result.steps)
+
+
+def _nets(problem: ForecastProblem, weights: list[dict[str, npt.NDArray[np.generic]]]) -> tuple[Predictor, ...]:
+    spec = build_spec(problem.plan)
+    return tuple(Predictor(spec, cast("dict[str, Floats]", w)) for w in weights)
+
+
+def _card(options: ForecastOptions, problem: ForecastProblem, panel: Panel, result: FitResult) -> dict[str, Plain]:
+    lengths = np.asarray(panel.lengths)
+    ends = panel.starts + lengths
+    return {
+        "source": panel.source.rsplit("/", 1)[-1],
+        "series": panel.n_series,
+        "rows": int(lengths.sum()),
+        "last_position": int(ends.max(initial=0)) - 1,
+        "data_sha256": _hash(panel),
+        "seed": options.seed,
+        "steps": result.steps,
+        "interrupted": result.interrupted,
+        "members": [{"best_step": m.best_step, "held_back_loss": m.best_loss, "steps": m.steps} for m in result.members],
+        "weights": problem.spec.count() * len(result.members),
+        "held_back_rows": problem.held_back(),
+        "notes": list(panel.notes),
+        "versions": versions(),
+    }
+
+
+def _hash(panel: Panel) -> str:
+    arrays = {"target": panel.target, "offsets": panel.offsets, "starts": panel.starts}
+    for name in ("past", "future", "static"):
+        group = getattr(panel, name)
+        arrays |= {f"{name}.numbers": group.numbers, f"{name}.codes": group.codes}
+    return data_hash(arrays)
+
+

@@ -1,0 +1,215 @@
+"""A forecaster as the content of one file, and back. In: options, core, panel, card. Out: a header and arrays; nothing but data.
+
+The tails of the training series go along, as arrays named `data.*`, so that `predict()` needs no data file; `info` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain, from_plain, to_plain
+from tidegate.data.panel import Panel
+from tidegate.data.schema import Schema
+from tidegate.data.values import Covariates
+from tidegate.errors import FormatError
+from tidegate.format import File
+from tidegate.models.base import header_part
+from tidegate.models.forecast_core import Core, Corrections
+from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.tasks.forecast import ForecastOptions
+from tidegate.tasks.forecast_net import Plan, build_spec
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+GROUPS = ("past", "future", "static")
+
+
+class Unpacked(NamedTuple):
+    """What `unpack` returns, in the order of forecaster.Fitted."""
+
+    core: Core
+    panel: Panel
+    card: dict[str, Plain]
+    steps: int
+    kind: str
+
+
+def pack(
+    options: ForecastOptions, core: Core, panel: Panel, card: dict[str, Plain], steps: int, kind: str
+) -> tuple[dict[str, Plain], Arrays]:
+    """Header and arrays of the file."""
+    corrections = core.corrections
+    header: dict[str, Plain] = {
+        "options": to_plain(options),
+        "plan": to_plain(core.plan),
+        "spec": spec_to_plain(core.nets[0].spec),
+        "schema": cast(Plain, panel.schema.to_json()),
+        "decoder": {"levels": list(corrections.levels) if corrections else [], "lower": core.lower, "paths": core.paths},
+        "card": card,
+        "members": len(core.nets),
+        "steps": steps,
+        "kind": kind,
+        "source": panel.source.rsplit("/", 1)[-1],
+    }
+    arrays: Arrays = {f"net{i}.{name}": w for i, net in enumerate(core.nets) for name, w in net.weights.items()}
+    if corrections is not None:
+        arrays["decoder.corrections"] = corrections.values
+    arrays.update(_panel_arrays(tail(panel, _rows_kept(core.plan))))
+    return header, arrays
+
+
+def unpack(file: File, where: str) -> Unpacked:
+    """The parts of a validated file. Raises: FormatError, or ConfigError where a part is out of range."""
+    header = file.header
+    plan = from_plain(Plan, header_part(header, "plan", where), "plan")
+    spec = spec_from_plain(header_part(header, "spec", where))
+    if spec != build_spec(plan):
+        raise FormatError(f"{where}: its spec does not follow from its plan; it was altered, or written by another version: train again")
+    members = header.get("members")
+    if not isinstance(members, int) or not 1 <= members <= 64:
+        raise FormatError(f"{where}: members: expected 1 to 64, got {members!r}")
+    nets = tuple(Predictor(spec, cast("dict[str, Floats]", _part(file, f"net{i}."))) for i in range(members))
+    decoder = header_part(header, "decoder", where)
+    corrections = _corrections(file, decoder, plan, where)
+    lower, paths = cast("float | None", decoder["lower"]), cast(int, decoder["paths"])
+    panel = _panel(file, Schema.from_json(header_part(header, "schema", where)), where)
+    _check_panel(panel, plan, where)
+    card = dict(header_part(header, "card", where))
+    return Unpacked(Core(plan, nets, corrections, lower, paths), panel, card, cast(int, header["steps"]), str(header["kind"]))
+
+
+def tail(panel: Panel, rows: int) -> Panel:
+    """The last `rows` rows of every series' history, and its known future."""
+    lengths = np.asarray(panel.lengths)
+    dropped = np.maximum(lengths - rows, 0)
+    totals = np.diff(panel.offsets)
+    place = np.arange(int(panel.offsets[-1])) - np.repeat(panel.offsets[:-1], totals)
+    keep = place >= np.repeat(dropped, totals)
+    offsets = np.concatenate([[0], np.cumsum(totals - dropped)]).astype(np.int64)
+    return replace(
+        panel,
+        offsets=offsets,
+        starts=panel.starts if panel.elapsed is not None else panel.starts + dropped,
+        elapsed=None if panel.elapsed is None else panel.elapsed[keep],
+        target=panel.target[keep],
+        past=_rows_of(panel.past, keep),
+        future=_rows_of(panel.future, keep),
+    )
+
+
+def _rows_of(group: Covariates, keep: npt.NDArray[np.bool_]) -> Covariates:
+    return replace(group, numbers=group.numbers[keep], codes=group.codes[keep])
+
+
+def _rows_kept(plan: Plan) -> int:
+    """What a prediction reads and a picture shows; with running scaling the state follows from the whole history."""
+    if plan.scaling == "running":
+        return 1 << 60
+    return max(plan.lookback, *plan.bases, 5 * plan.horizon) + max(plan.bases) * (plan.decode == "recursive")
+
+
+def _panel_arrays(panel: Panel) -> Arrays:
+    arrays: Arrays = {
+        "data.target": panel.target,
+        "data.offsets": panel.offsets,
+        "data.starts": panel.starts,
+        "data.future_rows": np.asarray(panel.future_rows, np.int64),
+    }
+    if panel.elapsed is not None:
+        arrays["data.elapsed"] = panel.elapsed
+        arrays["data.origins"] = cast(npt.NDArray[np.int64], panel.origins)
+    for name in GROUPS:
+        group = cast(Covariates, getattr(panel, name))
+        arrays |= {f"data.{name}.numbers": group.numbers, f"data.{name}.codes": group.codes}
+    if panel.schema.id_kind == "text":
+        texts = [str(i).encode() for i in panel.ids]
+        arrays["data.ids"] = np.frombuffer(b"".join(texts), np.uint8)
+        arrays["data.id_offsets"] = np.concatenate([[0], np.cumsum([len(t) for t in texts])]).astype(np.int64)
+    elif panel.schema.id_kind == "integer":
+        arrays["data.ids"] = np.array(panel.ids, np.int64)
+    return arrays
+
+
+def _panel(file: File, schema: Schema, where: str) -> Panel:
+    arrays = file.arrays
+    offsets = cast(npt.NDArray[np.int64], arrays["data.offsets"])
+    groups = {}
+    for name in GROUPS:
+        columns = getattr(schema.roles, name)
+        groups[name] = Covariates(
+            numbers=cast(npt.NDArray[np.float32], arrays[f"data.{name}.numbers"]),
+            codes=cast(npt.NDArray[np.int16], arrays[f"data.{name}.codes"]),
+            number_names=schema.numbers(columns),
+            code_names=schema.categories(columns),
+        )
+    return Panel(
+        schema=schema,
+        source=str(file.header["source"]),
+        ids=_ids(file, schema, len(offsets) - 1),
+        offsets=offsets,
+        starts=cast(npt.NDArray[np.int64], arrays["data.starts"]),
+        origins=cast("npt.NDArray[np.int64] | None", arrays.get("data.origins")),
+        elapsed=cast("npt.NDArray[np.float64] | None", arrays.get("data.elapsed")),
+        target=cast(npt.NDArray[np.float64], arrays["data.target"]),
+        future_rows=cast(npt.NDArray[np.int64], arrays["data.future_rows"]),
+        notes=(),
+        **groups,
+    )
+
+
+def _ids(file: File, schema: Schema, count: int) -> tuple[str | int, ...]:
+    if schema.id_kind == "none":
+        return (0,) * count
+    if schema.id_kind == "integer":
+        return tuple(int(i) for i in file.arrays["data.ids"])
+    body, offsets = file.arrays["data.ids"].tobytes(), cast("list[int]", file.arrays["data.id_offsets"].tolist())
+    return tuple(body[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False))
+
+
+def _check_panel(panel: Panel, plan: Plan, where: str) -> None:
+    """The parts fit together, so that no later index goes astray."""
+    offsets, rows, series = panel.offsets, len(panel.target), len(panel.offsets) - 1
+    good = (
+        panel.target.ndim == 2
+        and panel.target.dtype.kind == "f"
+        and panel.target.shape[1] == len(panel.schema.roles.target)
+        and series >= 1
+        and offsets[0] == 0
+        and offsets[-1] == rows
+        and bool((np.diff(offsets) >= 0).all())
+        and len(panel.ids) == series
+        and panel.starts.shape == (series,)
+        and panel.future_rows.shape == (series,)
+        and bool(((panel.future_rows >= 0) & (panel.future_rows <= np.diff(offsets))).all())
+        and (panel.elapsed is None) == (not plan.uneven)
+        and (panel.elapsed is None or panel.elapsed.shape == (rows,))
+        and (panel.origins is None) == (panel.elapsed is None)
+        and (panel.origins is None or panel.origins.shape == (series,))
+        and not np.isinf(panel.target).any()
+    )
+    for name, count in (("past", rows), ("future", rows), ("static", series)):
+        group = cast(Covariates, getattr(panel, name))
+        numbers, levels = getattr(plan, f"{name}_numbers"), getattr(plan, f"{name}_levels")
+        good = good and group.numbers.shape == (count, numbers) and group.codes.shape == (count, len(levels))
+    if not good:
+        raise FormatError(f"{where}: the training series it holds do not fit its plan; it was altered: save the model again")
+
+
+def _corrections(file: File, decoder: object, plan: Plan, where: str) -> Corrections | None:
+    levels = cast("dict[str, Plain]", decoder).get("levels")
+    if not isinstance(levels, list) or not all(isinstance(x, (int, float)) and 0 < x < 100 for x in levels):
+        raise FormatError(f"{where}: decoder.levels: expected percentages, got {levels!r}")
+    if not levels:
+        return None
+    values = file.arrays["decoder.corrections"]
+    if values.shape != (len(levels), plan.horizon) or values.dtype.kind != "f":
+        raise FormatError(f"{where}: decoder.corrections: expected shape {(len(levels), plan.horizon)}, got {values.shape}")
+    return Corrections(tuple(float(cast(float, x)) for x in levels), cast(npt.NDArray[np.float64], values))
+
+
+def _part(file: File, prefix: str) -> Arrays:
+    return {name[len(prefix) :]: array for name, array in file.arrays.items() if name.startswith(prefix)}

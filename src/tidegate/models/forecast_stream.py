@@ -1,0 +1,233 @@
+"""A forecaster that follows one series, sample by sample. In: one row. Out: the new forecast of the whole horizon; the state is carried.
+
+Scaling by window: the stream keeps a ring of the last rows and reads its look-back anew, O(look-back) a push. Running scaling: the
+statistics and one recurrent state for each phase of the segment are carried, O(1) a push. Either way the answer equals `predict` on the
+rows pushed so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.data.lines import Cut, Floats, Lines, RunningScale, Scale
+from tidegate.data.panel import Panel
+from tidegate.data.values import Covariates
+from tidegate.decode.quantiles import checked_levels
+from tidegate.errors import ConfigError, DataError, TaskError, nearest
+from tidegate.models.forecast_core import Core
+from tidegate.models.forecast_store import tail
+from tidegate.tasks.evaluation import Forecasts
+from tidegate.tasks.forecast_windows import FrontEnd
+
+Policy = Literal["reject", "hold", "reset"]
+
+
+class Answer(NamedTuple):
+    """The forecast after a push; (K, F) arrays, K targets."""
+
+    times: np.ndarray  # (F,) time stamps
+    forecast: Floats
+    lo: Mapping[float, Floats]
+    hi: Mapping[float, Floats]
+
+
+@final
+class ForecastStream:
+    """One series, followed. Made by `Forecaster.stream`."""
+
+    def __init__(self, core: Core, panel: Panel, policy: Policy, levels: tuple[float, ...] = (80.0, 95.0)) -> None:
+        roles = panel.schema.roles
+        if core.plan.decode == "recursive":
+            raise TaskError("stream: the recursive net draws sample paths anew at every step; fit with decode='direct' to stream")
+        if roles.past or roles.future or roles.static or panel.elapsed is not None:
+            raise TaskError("stream: models with covariates or uneven time stamps are not streamed yet; use predict(frame)")
+        if policy not in ("reject", "hold", "reset"):
+            raise ConfigError(f"policy: expected 'reject', 'hold' or 'reset', got {policy!r}")
+        self._core, self._policy, self._levels = core, policy, checked_levels(levels)
+        self._origin = panel
+        self._panel = panel
+        self._running = _Running(core, panel) if core.plan.scaling == "running" else None
+
+    @classmethod
+    def after(cls, core: Core, panel: Panel, id: str | int | None, policy: Policy) -> ForecastStream:
+        """From the end of a training series, or, with id None, from no history at all (of the only series: from its end)."""
+        if id is None and panel.n_series > 1:
+            return cls(core, _without_history(_one(panel, 0)), policy)
+        if id is not None and id not in panel.ids:
+            raise ConfigError(f"stream: no series {id!r}; {nearest(str(id), map(str, panel.ids))}")
+        return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), policy)
+
+    @property
+    def cost(self) -> str:
+        """What a push costs, in words."""
+        plan = self._core.plan
+        if self._running is not None:
+            return f"O(1): one segment of {plan.segment} steps and {plan.segment} carried states of {self._core.nets[0].spec.state_size()} floats"
+        return f"O(look-back): the ring holds {self._reach()} rows and {plan.lookback} of them are read at every push"
+
+    @property
+    def rows(self) -> int:
+        """Rows of history so far that are kept."""
+        return int(np.asarray(self._panel.lengths)[0])
+
+    def push(self, row: float | Mapping[str, float] | npt.ArrayLike) -> Answer:
+        """One new sample of every target in; the forecast after it out.
+
+        Args:  row: a number, one number a target, or a mapping from target names. NaN and Inf follow the stream's policy.
+        Raises: DataError where the row does not fit or is refused; the state is then untouched.
+        """
+        values = self._values(row)
+        if not np.isfinite(values).all():
+            if self._policy == "reject":
+                raise DataError(f"push: expected finite numbers, got {values.tolist()}; the state is untouched. Use policy='hold' to count it as missing.")
+            if self._policy == "reset":
+                self.reset()
+                return self.forecast()
+            values = np.where(np.isfinite(values), values, np.nan)
+        self._append(values)
+        return self.forecast()
+
+    def forecast(self) -> Answer:
+        """The forecast after the rows so far. Raises: TaskError where there are none."""
+        if not self.rows:
+            raise TaskError("forecast: no sample was pushed yet")
+        lines = Lines(self._panel)
+        cut = Cut(np.arange(lines.count, dtype=np.int64), lines.lengths)
+        made = self._running.forecasts(self._levels) if self._running is not None else self._core.forecasts(lines, cut, self._levels)
+        times = self._panel.times(0, self.rows, self._core.plan.horizon)
+        return Answer(times, made.point, made.lo, made.hi)
+
+    def reset(self) -> None:
+        """Forget every row; the clock goes on."""
+        self._panel = _without_history(self._panel)
+        self._running = _Running(self._core, self._panel) if self._running is not None else None
+
+    def copy(self) -> ForecastStream:
+        """An independent stream at the same place."""
+        twin = ForecastStream.__new__(ForecastStream)
+        twin.__dict__.update(self.__dict__)
+        twin._running = None if self._running is None else self._running.copy()
+        return twin
+
+    def _values(self, row: float | Mapping[str, float] | npt.ArrayLike) -> Floats:
+        names = self._panel.schema.roles.target
+        if isinstance(row, Mapping):
+            unknown = [k for k in row if k not in names]
+            if unknown or len(row) != len(names):
+                raise DataError(f"push: expected the targets {', '.join(names)}, got {', '.join(map(str, row))}; the state is untouched")
+            row = [row[name] for name in names]
+        try:
+            values = np.asarray(row, np.float64).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"push: expected numbers, got {row!r}; the state is untouched") from error
+        if values.shape != (len(names),):
+            raise DataError(f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched")
+        return values
+
+    def _append(self, values: Floats) -> None:
+        target = np.concatenate([self._panel.target, values[None].astype(self._panel.target.dtype)])
+        grown = _with_rows(self._panel, target)
+        self._panel = tail(grown, self._reach()) if len(target) > 2 * self._reach() else grown
+        if self._running is not None:
+            self._running.push(self._panel)
+
+    def _reach(self) -> int:
+        plan = self._core.plan
+        return max(plan.segment if plan.scaling == "running" else plan.lookback, *plan.bases)
+
+
+@final
+class _Running:
+    """The carried state of running scaling: statistics, and a recurrent state for each phase of the segment."""
+
+    def __init__(self, core: Core, panel: Panel) -> None:
+        self._core = core
+        self._lines = panel.target.shape[1]
+        self._scale = RunningScale(self._lines, core.plan.lookback)
+        self._states = [[net.initial_state(self._lines) for _ in range(core.plan.segment)] for net in core.nets]
+        self._seen = 0
+        self._outputs: list[dict[str, npt.NDArray[np.floating]]] = []
+        self._at = Scale(np.zeros(self._lines), np.ones(self._lines))
+        for row in range(len(panel.target)):
+            self.push(_with_rows(panel, panel.target[: row + 1]))
+
+    def push(self, panel: Panel) -> None:
+        """Take the last row of `panel` in: statistics, then one segment through every net's state of this phase."""
+        plan = self._core.plan
+        self._scale.update(panel.target[-1].astype(np.float64))
+        self._seen += 1
+        self._at = self._scale.scale()
+        lines = Lines(panel)
+        cut = Cut(np.arange(self._lines, dtype=np.int64), lines.lengths)
+        windows = FrontEnd.stepping(plan, lines, self._at).windows(cut, limit=plan.segment)
+        phase = self._seen % plan.segment
+        self._outputs = []
+        for net, states in zip(self._core.nets, self._states, strict=True):
+            outputs, state = net.run(windows.inputs, states[phase], windows.lengths)
+            states[phase] = _encoder_only(net.spec.state(), state)
+            self._outputs.append(outputs)
+
+    def forecasts(self, levels: tuple[float, ...]) -> Forecasts:
+        """The forecast after the last push."""
+        return self._core.from_outputs(self._outputs, self._at, levels)
+
+    def copy(self) -> _Running:
+        """Independent statistics and states; states are never changed in place."""
+        twin = _Running.__new__(_Running)
+        twin.__dict__.update(self.__dict__)
+        twin._scale = RunningScale(self._lines, self._scale.memory)
+        twin._scale.__dict__.update(self._scale.__dict__)
+        twin._states = [list(states) for states in self._states]
+        return twin
+
+
+def _encoder_only(layout: Mapping[str, tuple[int, ...]], state: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The decoder starts anew at every forecast: only the encoder's state is carried."""
+    carried, start = state.copy(), 0
+    for name, shape in layout.items():
+        size = int(np.prod(shape))
+        if not name.startswith("encoder"):
+            carried[:, start : start + size] = 0.0
+        start += size
+    return carried
+
+
+def _one(panel: Panel, series: int) -> Panel:
+    """The history of one series alone."""
+    start = int(panel.offsets[series])
+    rows = slice(start, start + int(np.asarray(panel.lengths)[series]))
+    return replace(
+        panel,
+        ids=(panel.ids[series],),
+        offsets=np.array([0, rows.stop - rows.start], np.int64),
+        starts=panel.starts[series : series + 1],
+        target=panel.target[rows],
+        elapsed=None if panel.elapsed is None else panel.elapsed[rows],
+        past=_cut(panel.past, rows),
+        future=_cut(panel.future, rows),
+        static=_cut(panel.static, slice(series, series + 1)),
+        future_rows=np.zeros(1, np.int64),
+    )
+
+
+def _cut(group: Covariates, rows: slice) -> Covariates:
+    return replace(group, numbers=group.numbers[rows], codes=group.codes[rows])
+
+
+def _with_rows(panel: Panel, target: npt.NDArray[np.floating]) -> Panel:
+    """The same series with other rows of target; there are no covariates (see ForecastStream)."""
+    empty = {
+        name: replace(getattr(panel, name), numbers=np.zeros((len(target), 0), np.float32), codes=np.zeros((len(target), 0), np.int16))
+        for name in ("past", "future")
+    }
+    return replace(panel, target=target, offsets=np.array([0, len(target)], np.int64), **empty)
+
+
+def _without_history(panel: Panel) -> Panel:
+    moved = panel.starts + np.asarray(panel.lengths)
+    return replace(_with_rows(panel, panel.target[:0]), starts=moved)

@@ -1,0 +1,53 @@
+"""A spec as something to train. In: a spec and a generator. Out: parameters by name, and a differentiable forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from tidegate.blocks.graph import Ran, run
+from tidegate.nn.init import initial_weights
+from tidegate.nn.ops import TorchOps
+from tidegate.spec import Spec
+
+
+@final
+class Network(nn.Module):
+    """The training half of a model. Parameters keep the names that the file gives them, with `.` written as `/`."""
+
+    def __init__(self, spec: Spec, rng: torch.Generator) -> None:
+        super().__init__()
+        self.spec = spec
+        self._eval_ops = TorchOps()
+        for name, value in initial_weights(spec, rng).items():
+            self.register_parameter(name.replace(".", "/"), nn.Parameter(value))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters by the file's names."""
+        return {name.replace("/", "."): value for name, value in self.named_parameters()}
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+        dropout_rng: torch.Generator | None = None,
+    ) -> Ran:
+        """Run the spec; dropout acts only where a generator is given."""
+        ops = self._eval_ops if dropout_rng is None else TorchOps(dropout_rng)
+        return run(ops, self.spec, self.weights(), inputs, lengths, state)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+        """A copy of the weights as NumPy arrays."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.weights().items()}
+
+    def load(self, arrays: Mapping[str, npt.NDArray[np.floating]]) -> None:
+        """Take weights from NumPy arrays of the same names and shapes."""
+        with torch.no_grad():
+            for name, value in self.weights().items():
+                value.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))

@@ -1,0 +1,124 @@
+"""Ops on torch, differentiable. In and out: tensors. The recurrent operation takes torch's fused kernels; nn.reference has its slow twin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tidegate.blocks import recurrent
+from tidegate.blocks.ops import State
+from tidegate.nn.fused import layer as fused_layer
+from tidegate.spec import Recurrent
+
+
+@final
+class TorchOps:
+    """Implements blocks.ops.Ops.
+
+    Args:  dropout_rng: the generator that dropout draws from; None means evaluation, where dropout does nothing.
+           fused: take torch's kernels for recurrent blocks (default), or the reference loop.
+    """
+
+    def __init__(self, dropout_rng: torch.Generator | None = None, *, fused: bool = True) -> None:
+        self._dropout_rng = dropout_rng
+        self._fused = fused
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """`x @ weight.T + bias`."""
+        return torch.nn.functional.linear(x, weight, bias)
+
+    def embed(self, table: Tensor, codes: Tensor) -> Tensor:
+        """Rows of the table."""
+        return torch.nn.functional.embedding(codes, table)
+
+    def recurrent(
+        self, block: Recurrent, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None, state: State | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Layer by layer through torch's kernels, with our dropout between them (torch's own draws from the global generator)."""
+        if not self._fused or x.shape[1] == 0:
+            return recurrent.recurrent(self, block, weights, x, lengths, state)
+        initial = state if state is not None else recurrent.initial_state(self, block, x)
+        finals: list[dict[str, Tensor]] = []
+        for index in range(block.num_layers):
+            rows = slice(index * block.directions, (index + 1) * block.directions)
+            start = {part: value[rows] for part, value in initial.items()}
+            names = [f"l{index}", f"l{index}_reverse"][: block.directions]
+            flat = [w for name in names for w in recurrent.layer_weights(weights, name)]
+            x, final = fused_layer(block.cell, x, lengths, start, flat)
+            finals.append(final)
+            if index + 1 < block.num_layers:
+                x = self.dropout(x, block.dropout)
+        return x, {part: torch.cat([final[part] for final in finals]) for part in initial}
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        """Logistic function."""
+        return torch.sigmoid(x)
+
+    def tanh(self, x: Tensor) -> Tensor:
+        """Hyperbolic tangent."""
+        return torch.tanh(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return torch.relu(x)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        """Softmax over the last axis."""
+        return torch.softmax(x, -1)
+
+    def total(self, x: Tensor) -> Tensor:
+        """Sum over the last axis."""
+        return x.sum(-1, keepdim=True)
+
+    def norm(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Layer normalisation."""
+        return torch.nn.functional.layer_norm(x, weight.shape, weight, bias, 1e-5)
+
+    def dropout(self, x: Tensor, p: float) -> Tensor:
+        """Dropout in training from the given generator."""
+        if self._dropout_rng is None or p == 0.0:
+            return x
+        keep = torch.rand(x.shape, generator=self._dropout_rng, device=self._dropout_rng.device, dtype=torch.float32) >= p
+        return x * keep.to(x.device, x.dtype) / (1.0 - p)
+
+    def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors side by side."""
+        return torch.cat(list(parts), axis)
+
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The same values in another shape."""
+        return x.reshape(shape)
+
+    def over_time(self, x: Tensor, steps: int) -> Tensor:
+        """(B, C) -> (B, steps, C)."""
+        return x[:, None].expand(-1, steps, -1)
+
+    def zeros(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Zeros of the same dtype and device."""
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def stack(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors along a new axis."""
+        return torch.stack(list(parts), axis)
+
+    def select(self, active: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+        """`chosen` where active."""
+        return torch.where(active, chosen, other)
+
+    def active(self, lengths: Tensor, step: int) -> Tensor:
+        """(B, 1) bool."""
+        return (lengths > step)[:, None]
+
+    def last(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Each row's last valid step."""
+        if lengths is None:
+            return x[:, -1]
+        rows = x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
+        return rows * (lengths > 0)[:, None].to(x.dtype)
+
+    def divide_up(self, lengths: Tensor, size: int) -> Tensor:
+        """ceil(lengths / size)."""
+        return -torch.div(-lengths, size, rounding_mode="floor")

@@ -1,0 +1,279 @@
+"""Pictures of forecasts and of a training run. In: panels of arrays, or records of a run. Out: one PNG or SVG file.
+
+Needs matplotlib, imported where it is used; draws on its own canvas, so that no window and no global style is touched.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from tidegate.decode.quantiles import Floats
+from tidegate.errors import DataError, OutputError, missing_extra
+from tidegate.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PathLike = str | os.PathLike[str]
+Record = Mapping[str, "float | int | str"]
+
+MOST_PANELS = 12
+HORIZONS_SHOWN = 5  # history before the forecast, in horizons
+_LEAST_HISTORY = 24  # rows of history at least, where the horizon is short
+_LONGEST_TITLE = 60
+
+# Okabe & Ito 2008: told apart with every kind of colour blindness, and in grey.
+_FORECAST, _TRUTH, _BASELINE, _VALID, _QUIET = "#0072B2", "#222222", "#D55E00", "#D55E00", "#6b6b6b"
+_STYLE: dict[str, object] = {
+    "text.parse_math": False,  # an id such as "$x$" is text
+    "svg.hashsalt": "tidegate",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#999999",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ForecastPanel:
+    """One series: its history, its forecast, and what became of it where that is known."""
+
+    title: str
+    history_time: np.ndarray  # (n,) datetime64 or numbers
+    history: Floats  # (n,) NaN = a gap
+    forecast_time: np.ndarray  # (F,)
+    forecast: Floats  # (F,)
+    bands: Mapping[float, tuple[Floats, Floats]]  # level in percent -> lo (F,), hi (F,)
+    truth: Floats | None = None  # (F,)
+    baseline: tuple[str, Floats] | None = None  # name, (F,)
+
+    def shortened(self, horizons: int = HORIZONS_SHOWN) -> ForecastPanel:
+        """The same with the last few horizons of history alone."""
+        keep = max(_LEAST_HISTORY, horizons * len(self.forecast))
+        return ForecastPanel(
+            title=self.title,
+            history_time=self.history_time[-keep:],
+            history=self.history[-keep:],
+            forecast_time=self.forecast_time,
+            forecast=self.forecast,
+            bands=self.bands,
+            truth=self.truth,
+            baseline=self.baseline,
+        )
+
+
+def forecast_picture(path: PathLike, panels: Sequence[ForecastPanel], title: str | None = None) -> None:
+    """Draw history, forecast, bands, truth and baseline of up to 12 series; says how many more there are.
+
+    Raises: OutputError for a suffix other than .png and .svg or a path that cannot be written; DataError if there is no panel;
+        MissingExtra without matplotlib.
+    """
+    kind = _kind(path)
+    if not panels:
+        raise DataError(f"{os.fspath(path)}: expected at least one series to draw, got none")
+    shown = [panel.shortened() for panel in panels[:MOST_PANELS]]
+    columns = 1 if len(shown) == 1 else 2 if len(shown) <= 4 else 3
+    rows = math.ceil(len(shown) / columns)
+    with _styled():
+        figure = _figure((9.5, 4.0) if columns == 1 else (4.6 * columns, 2.5 * rows + 0.9))
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, panel in zip(axes, shown, strict=False):
+            _draw_panel(ax, panel)
+        for ax in axes[len(shown) :]:
+            ax.set_visible(False)
+        _legend(figure, list(axes[: len(shown)]))
+        _titles(figure, title, len(panels) - len(shown))
+        write_atomic(path, _rendered(figure, kind))
+
+
+def history_picture(path: PathLike, records: Sequence[Record]) -> None:
+    """Draw a training run: losses with the best step marked, learning rate, gradient norm with the share of clipped steps.
+
+    Args:  records: each with `step` and any of `loss`, `validation`, `learning_rate`, `grad_norm`, `clipped_share` (0 ... 1);
+        other keys are ignored, records without `step` are not drawn.
+    Raises: OutputError as above; DataError if no record holds any of these.
+    """
+    kind = _kind(path)
+    curves = {key: _curve(records, key) for key in ("loss", "validation", "learning_rate", "grad_norm", "clipped_share")}
+    if not any(step.size for step, _ in curves.values()):
+        known = ", ".join(curves)
+        raise DataError(f"{os.fspath(path)}: expected records with step and one of {known}, got {len(records)} without")
+    with _styled():
+        figure = _figure((9.0, 6.5))
+        losses, rate, norm = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1, 1]})
+        _draw_losses(losses, curves["loss"], curves["validation"])
+        _draw_line(rate, curves["learning_rate"], "learning rate", _FORECAST)
+        _draw_norm(norm, curves["grad_norm"], curves["clipped_share"])
+        norm.set_xlabel("step")
+        figure.align_ylabels()
+        write_atomic(path, _rendered(figure, kind))
+
+
+def _kind(path: PathLike) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg"):
+        got = repr(suffix) if suffix else "no suffix"
+        raise OutputError(
+            f"{os.fspath(path)}: expected a picture named .png or .svg, got {got}: rename it, or use --html for a page"
+        )
+    return suffix[1:]
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise missing_extra("drawing a picture", "plots") from error
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]  # its stub wants each key as a literal
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # an id in a script without a font here is drawn as boxes
+        yield
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _rendered(figure: Figure, kind: str) -> bytes:
+    stream = io.BytesIO()
+    metadata = {"Software": None} if kind == "png" else {"Date": None}  # the same picture is the same bytes
+    figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+    return stream.getvalue()
+
+
+def _draw_panel(ax: Axes, panel: ForecastPanel) -> None:
+    when, then = panel.history_time, panel.forecast_time
+    _draw_values(ax, when, panel.history, color=_TRUTH, linewidth=1.1, label="history")
+    for level in sorted(panel.bands, reverse=True):
+        lo, hi = (_finite(end) for end in panel.bands[level])
+        shade = 0.16 + 0.5 * (1.0 - level / 100.0)
+        ax.fill_between(then, lo, hi, color=_FORECAST, alpha=min(shade, 0.4), linewidth=0, label=f"{level:g} %")
+    if panel.baseline is not None:
+        name, values = panel.baseline
+        _draw_values(ax, then, values, color=_BASELINE, linewidth=1.1, linestyle=(0, (5, 2)), label=name)
+    _draw_values(ax, then, panel.forecast, color=_FORECAST, linewidth=1.9, label="forecast")
+    if panel.truth is not None:
+        _draw_values(ax, then, panel.truth, color=_TRUTH, linewidth=1.1, linestyle=(0, (1, 1)), label="truth")
+    ax.axvline(then[0], color=_QUIET, linewidth=0.7, linestyle=(0, (2, 3)))
+    ax.set_title(panel.title if len(panel.title) <= _LONGEST_TITLE else panel.title[: _LONGEST_TITLE - 1] + "…")
+    ax.margins(x=0.01)
+    _time_axis(ax, then)
+
+
+def _draw_values(ax: Axes, when: np.ndarray, values: Floats, **style: object) -> None:
+    """A line with its gaps left open; a value between two gaps, which no line can show, becomes a dot."""
+    y = _finite(values)
+    ax.plot(when, y, **style)  # type: ignore[arg-type]  # keyword arguments of Line2D
+    known = np.isfinite(y)
+    alone = known & ~np.r_[False, known[:-1]] & ~np.r_[known[1:], False]
+    if alone.any():
+        ax.plot(when[alone], y[alone], linestyle="none", marker=".", markersize=3, color=str(style["color"]))
+
+
+def _finite(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _time_axis(ax: Axes, when: np.ndarray) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
+    if when.dtype.kind == "M":
+        locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]  # no types there
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # no types there
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=when.dtype.kind in "iu"))
+
+
+def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for all panels, below them: history, truth, forecast, bands from narrow to wide, baseline."""
+    entries: dict[str, Artist] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    order = ["history", "truth", "forecast", *sorted((e for e in entries if e.endswith(" %")), key=lambda e: float(e[:-2]))]
+    names = [e for e in order if e in entries] + [e for e in entries if e not in order]
+    figure.legend([entries[e] for e in names], names, loc="outside lower center", ncols=len(names))
+
+
+def _titles(figure: Figure, title: str | None, left_out: int) -> None:
+    note = f"{left_out:,} more series not shown" if left_out else ""
+    lines = [line for line in (title or "", note) if line]
+    if lines:
+        figure.suptitle("  ·  ".join(lines), x=0.01, ha="left", fontsize=12 if title else 9)
+
+
+def _curve(records: Sequence[Record], key: str) -> tuple[Floats, Floats]:
+    """Steps and values of one key, where it is given as a number."""
+    pairs = [(r["step"], r[key]) for r in records if "step" in r and key in r]
+    numbers = [(float(s), float(v)) for s, v in pairs if not isinstance(s, str) and not isinstance(v, str)]
+    table = np.array(numbers, dtype=np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _draw_losses(ax: Axes, train: tuple[Floats, Floats], valid: tuple[Floats, Floats]) -> None:
+    _draw_line(ax, train, "loss", _FORECAST, label="training")
+    _draw_line(ax, valid, "loss", _VALID, label="validation")
+    steps, values = valid if np.isfinite(valid[1]).any() else train
+    if np.isfinite(values).any():
+        best = int(np.nanargmin(_finite(values)))
+        ax.axvline(steps[best], color=_QUIET, linewidth=0.7, linestyle=(0, (2, 3)))
+        label = f"best: {values[best]:.4g} at step {steps[best]:,.0f}"
+        ax.plot(steps[best], values[best], marker="*", markersize=11, color=_TRUTH, linestyle="none", label=label)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="best")
+
+
+def _draw_line(ax: Axes, curve: tuple[Floats, Floats], name: str, color: str, label: str | None = None) -> None:
+    ax.set_ylabel(name)
+    steps, values = curve
+    if steps.size:
+        marker = "." if steps.size <= 60 else None
+        ax.plot(steps, _finite(values), color=color, linewidth=1.3, marker=marker, markersize=4, label=label)
+
+
+def _draw_norm(ax: Axes, norm: tuple[Floats, Floats], clipped: tuple[Floats, Floats]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    _draw_line(ax, norm, "gradient norm", _FORECAST)
+    if norm[1].size and np.nanmin(norm[1]) > 0.0:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # the usual one writes mathematical text
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    steps, share = clipped
+    if steps.size:
+        right = ax.twinx()
+        right.grid(False)
+        right.fill_between(steps, 100.0 * share, color=_VALID, alpha=0.2, linewidth=0, step="pre")
+        right.set_ylim(0, 100)
+        right.set_ylabel("clipped so far, %", color=_VALID)

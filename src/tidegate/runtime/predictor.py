@@ -1,0 +1,198 @@
+"""A trained spec, run without torch. In: arrays by port name, lengths, state. Out: arrays by output name, state.
+
+State is an argument and a result: one contiguous row of floats for each sequence, laid out by the spec. A Predictor is immutable and
+safe to share between threads; a Stream holds the state of the sequences that it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.blocks import graph
+from tidegate.errors import FormatError, ShapeError, TaskError, nearest
+from tidegate.runtime.ops import NumpyOps
+from tidegate.spec import Fold, Last, Port, Position, Recurrent, Spec, Unfold, size_of
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.int64]
+
+
+class Output(NamedTuple):
+    """What `Predictor.run` returns."""
+
+    outputs: dict[str, Floats]  # one array an output of the spec
+    state: Floats  # (B, S), S = spec.state_size()
+
+
+@final
+class Predictor:
+    """The one implementation of prediction: a spec and its weights.
+
+    Args:  spec: the model. weights: `block.weight` -> float32 or float64 array, exactly those that the spec names.
+    Raises: FormatError when a weight is missing, too many, of another shape or not finite.
+    """
+
+    def __init__(self, spec: Spec, weights: Mapping[str, Floats]) -> None:
+        check_weights(spec, weights)
+        self.spec = spec
+        self._weights = {name: _frozen(weights[name]) for name in spec.parameters()}
+        self._dtype = next(iter(self._weights.values())).dtype if self._weights else np.dtype(np.float32)
+        self._ops = NumpyOps()
+
+    def __repr__(self) -> str:
+        return f"Predictor({len(self.spec.blocks)} blocks, {self.spec.count():,} weights, {self.spec.state_size()} floats of state)"
+
+    @property
+    def weights(self) -> Mapping[str, Floats]:
+        """`block.weight` -> read-only array."""
+        return dict(self._weights)
+
+    def run(
+        self,
+        inputs: Mapping[str, npt.ArrayLike],
+        state: Floats | None = None,
+        lengths: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> Output:
+        """Run the model over whole sequences or any piece of them.
+
+        Args:  inputs: port -> (B, T, size) for a sequence, (B, size) for a vector, (B, size) int64 for codes.
+               state: (B, S) from an earlier call, or None to start at zero. lengths: port -> (B,), 0 <= length <= T; padding is on the right.
+        Returns: outputs by name, and the state after the last valid step of each row.
+        Raises: ShapeError, with what was expected.
+        """
+        arrays, batch = self._checked(inputs)
+        ragged = {name: _lengths(name, values, arrays[name]) for name, values in (lengths or {}).items() if name in arrays}
+        ran = graph.run(self._ops, self.spec, self._weights, arrays, ragged, self._unpacked(state, batch))
+        return Output(ran.outputs, self._packed(ran.state, batch))
+
+    def stream(self, rows: int = 1) -> Stream:
+        """Follow `rows` sequences one step at a time. Raises: TaskError where the spec cannot be stepped, with the block that forbids it."""
+        for block in self.spec.blocks:
+            reason = _unsteppable(block)
+            if reason:
+                raise TaskError(f"block {block.name!r} {reason}, so this net cannot be pushed one step at a time; use run() on whole sequences.")
+        return Stream(self, rows)
+
+    def initial_state(self, rows: int = 1) -> Floats:
+        """Zeros, (rows, S)."""
+        return np.zeros((rows, self.spec.state_size()), self._dtype)
+
+    def _checked(self, inputs: Mapping[str, npt.ArrayLike]) -> tuple[dict[str, Floats | Ints], int]:
+        ports = {port.name: port for port in self.spec.inputs}
+        for name in inputs:
+            if name not in ports:
+                raise ShapeError(f"input {name!r}: the model has no such input; {nearest(name, ports)}")
+        arrays = {port.name: self._port(port, inputs) for port in self.spec.inputs}
+        sizes = {len(a) for a in arrays.values()}
+        if len(sizes) > 1:
+            raise ShapeError(f"inputs: expected the same number of rows in each, got { {n: len(a) for n, a in arrays.items()} }")
+        return arrays, sizes.pop()
+
+    def _port(self, port: Port, inputs: Mapping[str, npt.ArrayLike]) -> Floats | Ints:
+        if port.name not in inputs:
+            raise ShapeError(f"input {port.name!r}: missing; the model needs {', '.join(p.name for p in self.spec.inputs)}")
+        array = np.asarray(inputs[port.name], np.int64 if port.shape == "codes" else self._dtype)
+        axes = 3 if port.shape == "sequence" else 2
+        if array.ndim != axes or array.shape[-1] != port.size:
+            expected = "(B, T, {})" if axes == 3 else "(B, {})"
+            raise ShapeError(f"input {port.name!r}: expected {expected.format(port.size)}, got {array.shape}")
+        return array
+
+    def _unpacked(self, state: Floats | None, batch: int) -> dict[str, Floats] | None:
+        if state is None:
+            return None
+        size = self.spec.state_size()
+        if state.shape != (batch, size):
+            raise ShapeError(f"state: expected ({batch}, {size}), got {state.shape}; pass on the state that run() returned")
+        parts, start = {}, 0
+        for name, shape in self.spec.state().items():
+            stop = start + size_of(shape)
+            parts[name] = np.ascontiguousarray(state[:, start:stop].reshape(batch, *shape).swapaxes(0, 1), self._dtype)
+            start = stop
+        return parts
+
+    def _packed(self, parts: Mapping[str, Floats], batch: int) -> Floats:
+        rows = [np.swapaxes(parts[name], 0, 1).reshape(batch, -1) for name in self.spec.state()]
+        return np.concatenate(rows, axis=1) if rows else np.zeros((batch, 0), self._dtype)
+
+
+@final
+class Stream:
+    """Sequences followed one step at a time: `push` costs one step, whatever came before."""
+
+    def __init__(self, predictor: Predictor, rows: int = 1, state: Floats | None = None) -> None:
+        self._predictor = predictor
+        self._rows = rows
+        self._state = predictor.initial_state(rows) if state is None else state
+
+    @property
+    def state(self) -> Floats:
+        """A copy of the carried state, (rows, S)."""
+        return self._state.copy()
+
+    def push(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
+        """One step in, one answer out: sequences as (rows, size), answers as (rows, size). A refused input leaves the state untouched."""
+        stepped: dict[str, npt.ArrayLike] = {}
+        for port in self._predictor.spec.inputs:
+            if port.name in inputs:
+                array = np.asarray(inputs[port.name])
+                if port.shape == "sequence" and array.shape != (self._rows, port.size):
+                    raise ShapeError(f"input {port.name!r}: expected one step, ({self._rows}, {port.size}), got {array.shape}")
+                if not np.all(np.isfinite(array)):
+                    raise ShapeError(f"input {port.name!r}: expected finite numbers, got NaN or Inf; the state is untouched")
+                stepped[port.name] = array[:, None] if port.shape == "sequence" else array
+        outputs, self._state = self._predictor.run(stepped, self._state)
+        return {name: y[:, 0] if y.ndim == 3 else y for name, y in outputs.items()}
+
+    def reset(self) -> None:
+        """Back to the state before the first push."""
+        self._state = self._predictor.initial_state(self._rows)
+
+    def copy(self) -> Stream:
+        """An independent stream at the same place."""
+        return Stream(self._predictor, self._rows, self._state.copy())
+
+
+def check_weights(spec: Spec, weights: Mapping[str, Floats]) -> None:
+    """Raises: FormatError unless `weights` are exactly those of the spec, finite and of its shapes."""
+    wanted = spec.parameters()
+    for name in weights:
+        if name not in wanted:
+            raise FormatError(f"weight {name!r}: the model has no such weight; {nearest(name, wanted)}")
+    for name, shape in wanted.items():
+        if name not in weights:
+            raise FormatError(f"weight {name!r}: missing; the spec needs it with shape {shape}")
+        if weights[name].shape != shape:
+            raise FormatError(f"weight {name!r}: expected shape {shape}, got {weights[name].shape}")
+        if not np.all(np.isfinite(weights[name])):
+            raise FormatError(f"weight {name!r}: holds NaN or Inf; train the model again")
+
+
+def _frozen(array: Floats) -> Floats:
+    copy = np.array(array, order="C", copy=True)
+    copy.setflags(write=False)
+    return copy
+
+
+def _lengths(name: str, values: npt.ArrayLike, array: Floats | Ints) -> Ints:
+    lengths = np.asarray(values, np.int64)
+    batch, steps = array.shape[:2]
+    if lengths.shape != (batch,) or (batch and (lengths.min() < 0 or lengths.max() > steps)):
+        raise ShapeError(f"lengths of {name!r}: expected ({batch},) whole numbers from 0 to {steps}, got {lengths.shape}: {lengths[:8]}")
+    return lengths
+
+
+def _unsteppable(block: object) -> str | None:
+    if isinstance(block, Recurrent) and block.bidirectional:
+        return "is bidirectional and reads the future"
+    if isinstance(block, Recurrent) and len(block.inputs) == 2:
+        return "starts at the end of another block"
+    if isinstance(block, (Fold, Unfold)):
+        return f"works on segments of {block.size} steps"
+    if isinstance(block, (Last, Position)):
+        return "depends on the place in the sequence"
+    return None

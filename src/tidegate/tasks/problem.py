@@ -1,0 +1,107 @@
+"""What the one training loop asks of a task. In: a generator. Out: batches of arrays, drawn lazily. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain
+from tidegate.errors import ConfigError
+from tidegate.spec import Spec
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+LossName = Literal["quantile", "gaussian", "student_t", "negative_binomial", "squared"]
+
+
+@final
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch: arrays by port name, lengths of the ragged ones, and what the loss needs."""
+
+    inputs: Arrays
+    targets: Arrays
+    lengths: Arrays = field(default_factory=dict)
+    continues: npt.NDArray[np.bool_] | None = None  # (B,) rows that go on where the batch before stopped (truncated BPTT)
+    own: npt.NDArray[np.bool_] | None = None  # (B, F) steps whose output is fed back instead of the truth (scheduled sampling)
+
+
+class Problem(Protocol):
+    """A task, as the loop sees it."""
+
+    @property
+    def spec(self) -> Spec:
+        """The net to train."""
+
+    @property
+    def loss(self) -> LossName:
+        """Which loss of train.losses."""
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """State parts, `block.part`, that truncated BPTT carries from batch to batch; empty for independent windows."""
+
+    @property
+    def rolled(self) -> Rolled | None:
+        """How outputs are fed back, for a decoder that reads its own; None where nothing is fed back."""
+
+    def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
+        """The next mini-batch. cursor: the task's own place in the data, JSON-able. progress: 0 to 1. closing: the tail may be used."""
+
+    def validation(self) -> Sequence[Batch]:
+        """The held-back batches, the same at every call."""
+
+
+@final
+@dataclass(frozen=True)
+class Rolled:
+    """A decoder that reads its own outputs: which input channels hold which lag of the target, and where the horizon starts."""
+
+    port: str
+    lags: tuple[int, ...]  # channel j of the port holds the target `lags[j]` steps back
+    start: int  # step of the port at which the horizon starts
+    centre: int = 0  # channel of `raw` that is fed back
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How to train. steps: optimiser steps. patience: checks without a better validation loss before stopping; 0 never stops."""
+
+    steps: int
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    warmup: int = 100
+    patience: int = 0
+    check_every: int = 100
+    averaging: float = 0.0  # share kept by the moving average of the weights; 0 = none
+    closing: float = 0.25  # share of the steps, at the end, that train on the held-back tail too
+    seed: int = 0
+    device: str = "cpu"
+
+    @property
+    def open_steps(self) -> int:
+        """Steps with the tail held back."""
+        return max(1, self.steps - round(self.steps * self.closing))
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}: expected {what}, got {getattr(self, name)}"
+            for name, what, good in (
+                ("steps", "at least 1", self.steps >= 1),
+                ("learning_rate", "more than 0", self.learning_rate > 0),
+                ("weight_decay", "at least 0", self.weight_decay >= 0),
+                ("clip_norm", "more than 0", self.clip_norm > 0),
+                ("check_every", "at least 1", self.check_every >= 1),
+                ("patience", "at least 0", self.patience >= 0),
+                ("closing", "0 <= share < 1", 0 <= self.closing < 1),
+                ("averaging", "0 <= share < 1", 0 <= self.averaging < 1),
+            )
+            if not good
+        ]
+        if faults:
+            raise ConfigError("\n".join(faults))

@@ -1,0 +1,81 @@
+"""Losses by name. In: the net's outputs and a batch's targets. Out: a weighted sum and its weight, so that parts add up exactly.
+
+Outputs of a forecaster: `raw` (B, F, P) parameters and `base` (B, F, 1), the point that the parameters add to. Targets: `y` (B, F) scaled
+values, `weight` (B, F), 0 where the truth is missing, `probabilities` (Q,), and `unit` (B,), `offset` (B,) to leave the scale (counts).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from tidegate.tasks.problem import LossName
+
+TINY = 1e-4
+
+
+class Loss(NamedTuple):
+    """A weighted sum and the weight it stands for."""
+
+    total: Tensor
+    count: Tensor
+
+
+def quantile(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Mean pinball loss over the levels: max(p e, (p - 1) e), e = y - q  (Koenker & Bassett 1978)."""
+    p = targets["probabilities"]
+    e = targets["y"][..., None] - (outputs["raw"] + outputs["base"])
+    return _weighted(torch.maximum(p * e, (p - 1) * e).mean(-1), targets["weight"])
+
+
+def gaussian(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Negative log-likelihood of N(mean, scale^2), without its constant."""
+    mean, scale = outputs["raw"][..., 0] + outputs["base"][..., 0], softplus(outputs["raw"][..., 1]) + TINY
+    return _weighted(torch.log(scale) + 0.5 * ((targets["y"] - mean) / scale) ** 2, targets["weight"])
+
+
+def student_t(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Negative log-likelihood of a Student-t with df > 2 (Lange et al. 1989)."""
+    mean, scale = outputs["raw"][..., 0] + outputs["base"][..., 0], softplus(outputs["raw"][..., 1]) + TINY
+    df = 2.0 + softplus(outputs["raw"][..., 2]) + TINY
+    z = (targets["y"] - mean) / scale
+    log_norm = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * torch.log(df * math.pi) - torch.log(scale)
+    return _weighted((df + 1) / 2 * torch.log1p(z * z / df) - log_norm, targets["weight"])
+
+
+def negative_binomial(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Negative log-likelihood of counts with mean m and variance m + a m^2 (Salinas et al. 2020)."""
+    unit, offset = targets["unit"][:, None], targets["offset"][:, None]
+    mean = softplus(outputs["raw"][..., 0] + outputs["base"][..., 0] + offset / unit) * unit + TINY
+    dispersion = softplus(outputs["raw"][..., 1]) + TINY
+    y = targets["y"] * unit + offset
+    r = 1.0 / dispersion
+    likelihood = (
+        torch.lgamma(y + r) - torch.lgamma(r) - torch.lgamma(y + 1)
+        - r * torch.log1p(dispersion * mean) + y * (torch.log(dispersion * mean) - torch.log1p(dispersion * mean))
+    )  # fmt: skip
+    return _weighted(-likelihood, targets["weight"])
+
+
+def squared(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Squared error of a point forecast."""
+    return _weighted((targets["y"] - outputs["raw"][..., 0] - outputs["base"][..., 0]) ** 2, targets["weight"])
+
+
+def _weighted(each: Tensor, weight: Tensor) -> Loss:
+    # where() and not a product: a masked step must add 0 even where its loss is not finite.
+    return Loss(torch.where(weight > 0, each * weight, torch.zeros_like(each)).sum(), weight.sum())
+
+
+LOSSES: dict[LossName, Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Loss]] = {
+    "quantile": quantile,
+    "gaussian": gaussian,
+    "student_t": student_t,
+    "negative_binomial": negative_binomial,
+    "squared": squared,
+}
