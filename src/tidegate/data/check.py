@@ -192,7 +192,9 @@ def _sign(panel: Panel, name: str, y: np.ndarray) -> Iterator[Finding]:
 
 def _leak(leak: Leak) -> Finding:
     if leak.steps == 0:
-        what = f"{leak.role} covariate {leak.column!r} moves as the target {leak.target!r} does (correlation {leak.correlation:.4f})"
+        what = (
+            f"{leak.role} covariate {leak.column!r} moves as the target {leak.target!r} does (correlation {leak.correlation:.4f})"
+        )
     else:
         side = "ahead of" if leak.steps > 0 else "behind"
         what = (

@@ -280,7 +280,9 @@ def zone_name(zone: dt.tzinfo) -> str:
             return name
     offset = zone.utcoffset(None)
     if offset is None:
-        raise DataError(f"time zone {zone!r}: expected an IANA zone or a fixed offset. Convert to a zone such as 'Europe/Berlin'.")
+        raise DataError(
+            f"time zone {zone!r}: expected an IANA zone or a fixed offset. Convert to a zone such as 'Europe/Berlin'."
+        )
     return offset_name(round(offset.total_seconds() / 60))
 
 

@@ -87,7 +87,9 @@ def _utf8(data: bytes, path: Path) -> bytes:
         name = encoding.removesuffix("-sig")
         raise DataError(f"{path}: line {line}: expected {name} text, got bytes that are not. Save the file as UTF-8.") from e
     if "\0" in text:
-        raise DataError(f"{path}: expected text, got zero bytes (UTF-16 without a byte order mark, or no text). Save it as UTF-8.")
+        raise DataError(
+            f"{path}: expected text, got zero bytes (UTF-16 without a byte order mark, or no text). Save it as UTF-8."
+        )
     return text.encode() if encoding == "utf-16" else data.removeprefix(codecs.BOM_UTF8)
 
 

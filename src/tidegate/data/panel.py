@@ -49,7 +49,15 @@ def build_panel(
     if duplicates not in get_args(Duplicates):
         raise ConfigError(f"duplicates: expected one of {', '.join(get_args(Duplicates))}, got {duplicates!r}.")
     faults = Faults(table.source)
-    panel = collect(table, roles, freq=freq, uneven=uneven if schema is None else schema.uneven, duplicates=duplicates, schema=schema, faults=faults)
+    panel = collect(
+        table,
+        roles,
+        freq=freq,
+        uneven=uneven if schema is None else schema.uneven,
+        duplicates=duplicates,
+        schema=schema,
+        faults=faults,
+    )
     faults.raise_any()
     assert panel is not None  # collect gives None only together with a fault
     return panel
@@ -76,7 +84,9 @@ def _roles_of_schema(
         names = names_of(role, value)
         own = names_of(role, getattr(schema.roles, role))
         if names and names != own:
-            raise ConfigError(f"{role}: the model was fitted with {role}={own!r}, got {names!r}. Rename the columns of the new data.")
+            raise ConfigError(
+                f"{role}: the model was fitted with {role}={own!r}, got {names!r}. Rename the columns of the new data."
+            )
     return schema.roles
 
 
@@ -102,7 +112,9 @@ def _present(table: Table, roles: Roles) -> Roles | None:
     kept = {role: tuple(c for c in getattr(roles, role) if c in there) for role in ("target", "past", "future", "static")}
     if not kept["target"] or not there.issuperset(roles.time) or (roles.id is not None and roles.id not in there):
         return None
-    return Roles(target=kept["target"], time=roles.time, id=roles.id, past=kept["past"], future=kept["future"], static=kept["static"])
+    return Roles(
+        target=kept["target"], time=roles.time, id=roles.id, past=kept["past"], future=kept["future"], static=kept["static"]
+    )
 
 
 @final
@@ -122,7 +134,9 @@ def _place(
     """Which series and which clock position every row has."""
     series = series_of(table, roles.id, faults)
     if schema is not None and series.kind != schema.id_kind:
-        faults.add(f"id column {roles.id!r}: expected {schema.id_kind} ids as in training, got {series.kind}", "", "Convert the column.")
+        faults.add(
+            f"id column {roles.id!r}: expected {schema.id_kind} ids as in training, got {series.kind}", "", "Convert the column."
+        )
     ticks = ticks_of(table, roles.time, faults)
     if ticks is None:
         return None
@@ -147,18 +161,28 @@ def _same_clock(clock: Clock, ticks: Ticks, faults: Faults) -> Clock | None:
     """The model's clock, written as this table writes time; a fault if the table's time is of another kind or zone."""
     if ticks.instants == clock.is_integer:
         kinds = {True: "time stamps", False: "whole numbers"}
-        faults.add(f"time: expected {kinds[not clock.is_integer]} as in training, got {kinds[ticks.instants]}", "", "Convert the column.")
+        faults.add(
+            f"time: expected {kinds[not clock.is_integer]} as in training, got {kinds[ticks.instants]}", "", "Convert the column."
+        )
         return None
     if ticks.zone != clock.zone:
-        faults.add(f"time: expected zone {clock.zone or 'none'} as in training, got {ticks.zone or 'none'}", "", "Convert the time column.")
+        faults.add(
+            f"time: expected zone {clock.zone or 'none'} as in training, got {ticks.zone or 'none'}",
+            "",
+            "Convert the time column.",
+        )
         return None
     return replace(clock, text_format=ticks.text_format)
 
 
-def _fill(table: Table, roles: Roles, placed: Placed, uneven: bool, schema: Schema | None, faults: Faults, notes: list[str]) -> Panel:
+def _fill(
+    table: Table, roles: Roles, placed: Placed, uneven: bool, schema: Schema | None, faults: Faults, notes: list[str]
+) -> Panel:
     """Carry the columns to their places."""
     layout, series = placed.layout, placed.series
-    codec = Codec(table, faults, notes) if schema is None else Codec(table, faults, notes, dict(schema.scales), dict(schema.levels))
+    codec = (
+        Codec(table, faults, notes) if schema is None else Codec(table, faults, notes, dict(schema.scales), dict(schema.levels))
+    )
     target = targets(table, roles.target, layout, faults, notes)
     past, future = (_over_rows(codec, names, layout) for names in (roles.past, roles.future))
     static = _over_series(codec, roles.static, placed, faults)

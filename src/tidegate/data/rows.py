@@ -72,9 +72,13 @@ def series_of(table: Table, column: str | None, faults: Faults) -> Series:
         _missing_ids(table, column, np.flatnonzero(missing), faults)
         values = np.where(missing, 0, stored).astype(np.int64)
         if not (missing | (values == stored)).all():
-            faults.add(f"column {column!r}: expected ids that are text or whole numbers, got fractions", "", "Give another id column.")
+            faults.add(
+                f"column {column!r}: expected ids that are text or whole numbers, got fractions", "", "Give another id column."
+            )
     elif stored.dtype.kind != "i":
-        faults.add(f"column {column!r}: expected ids that are text or whole numbers, got {stored.dtype}", "", "Give another id column.")
+        faults.add(
+            f"column {column!r}: expected ids that are text or whole numbers, got {stored.dtype}", "", "Give another id column."
+        )
         return Series(codes=np.zeros(len(table), np.int32), ids=("series",), kind="text")
     codes, ids = _integer_codes(values)
     if stored.dtype.kind == "f":
@@ -83,7 +87,10 @@ def series_of(table: Table, column: str | None, faults: Faults) -> Series:
 
 
 def _missing_ids(table: Table, column: str, rows: npt.NDArray[np.int64], faults: Faults) -> None:
-    first = (Fault("the id is missing", f"{table.place(int(r))}, column {column!r}", "Fill it in or drop the row.") for r in rows[:SHOWN])
+    first = (
+        Fault("the id is missing", f"{table.place(int(r))}, column {column!r}", "Fill it in or drop the row.")
+        for r in rows[:SHOWN]
+    )
     faults.many(len(rows), first)
 
 
@@ -131,7 +138,11 @@ def ticks_of(table: Table, columns: Sequence[str], faults: Faults) -> Ticks | No
         stored = table.stored(columns[0])
         assert isinstance(stored, Encoded)
         seen = [f"{zone or 'no zone'} ({table.place(_row_of(stored, level))})" for zone, level in e.first.items()]
-        faults.add(f"column {columns[0]!r}: mixed time zones: {' and '.join(seen[:4])}", "", "Convert the column to one zone, for instance UTC.")
+        faults.add(
+            f"column {columns[0]!r}: mixed time zones: {' and '.join(seen[:4])}",
+            "",
+            "Convert the column to one zone, for instance UTC.",
+        )
     except DataError as e:
         faults.add(f"column {columns[0]!r}: {e}")
     return None
@@ -160,7 +171,10 @@ def _single(table: Table, name: str, faults: Faults) -> Ticks:
 
 
 def _missing_times(table: Table, name: str, rows: npt.NDArray[np.int64], faults: Faults) -> None:
-    first = (Fault("the time is missing", f"{table.place(int(r))}, column {name!r}", "Fill it in or drop the row.") for r in rows[:SHOWN])
+    first = (
+        Fault("the time is missing", f"{table.place(int(r))}, column {name!r}", "Fill it in or drop the row.")
+        for r in rows[:SHOWN]
+    )
     faults.many(len(rows), first)
 
 
@@ -172,9 +186,16 @@ def _from_text(table: Table, name: str, column: Encoded, faults: Faults) -> Tick
     parsed = parse_times(column.levels)
     if len(parsed.bad):
         rows = np.flatnonzero(np.isin(column.codes, parsed.bad))
-        example = column.levels[int(np.flatnonzero(~np.isin(np.arange(len(column.levels)), parsed.bad))[0])] if len(parsed.bad) < len(column.levels) else ""
+        example = (
+            column.levels[int(np.flatnonzero(~np.isin(np.arange(len(column.levels)), parsed.bad))[0])]
+            if len(parsed.bad) < len(column.levels)
+            else ""
+        )
         first = (
-            Fault(f"expected a time like {example!r}, got {column.levels[column.codes[r]]!r}", f"{table.place(int(r))}, column {name!r}")
+            Fault(
+                f"expected a time like {example!r}, got {column.levels[column.codes[r]]!r}",
+                f"{table.place(int(r))}, column {name!r}",
+            )
             for r in rows[:SHOWN]
         )
         faults.many(len(rows), first)
@@ -283,6 +304,8 @@ def columns_present(table: Table, roles: Roles, faults: Faults) -> None:
     for role, names in wanted:
         for name in names:
             if name in table.left_out:
-                faults.add(f"{role} column {name!r} holds {table.left_out[name]}", "", "Convert it to numbers, text or time stamps.")
+                faults.add(
+                    f"{role} column {name!r} holds {table.left_out[name]}", "", "Convert it to numbers, text or time stamps."
+                )
             elif name not in table.columns:
                 faults.add(f"there is no column {name!r} ({role})", "", suggest(name, table.names))

@@ -37,7 +37,9 @@ class Roles:
         if not self.target:
             raise ConfigError("target: expected the name of at least one column, got none. Give target='...'.")
         if twice:
-            raise ConfigError(f"columns: expected one role for each column, got several for {', '.join(map(repr, twice))}. Give it one.")
+            raise ConfigError(
+                f"columns: expected one role for each column, got several for {', '.join(map(repr, twice))}. Give it one."
+            )
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -141,8 +143,14 @@ def _levels(data: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
 
 
 def _scale(name: str, value: object) -> tuple[float, float]:
-    if isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
+    if (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    ):
         mean, deviation = float(value[0]), float(value[1])
         if np.isfinite(mean) and np.isfinite(deviation) and deviation > 0:
             return mean, deviation
-    raise FormatError(f"schema.scales.{name}: expected [mean, deviation > 0], got {str(value)[:80]!r}. The model file is altered.")
+    raise FormatError(
+        f"schema.scales.{name}: expected [mean, deviation > 0], got {str(value)[:80]!r}. The model file is altered."
+    )

@@ -123,7 +123,11 @@ def _stands_out(acf: npt.NDArray[np.float64], band: npt.NDArray[np.float64], p: 
 
 def _first_peak(acf: npt.NDArray[np.float64], band: npt.NDArray[np.float64], limit: int) -> list[int]:
     """The shortest period whose peak is nearly as high as the highest, with a valley half a period before it; [] if none."""
-    peaks = [p for p in range(3, limit + 1) if _stands_out(acf, band, p) and acf[(p + 1) // 2] < acf[p] - WEAKEST and acf[p] > 2 * WEAKEST]
+    peaks = [
+        p
+        for p in range(3, limit + 1)
+        if _stands_out(acf, band, p) and acf[(p + 1) // 2] < acf[p] - WEAKEST and acf[p] > 2 * WEAKEST
+    ]
     if not peaks:
         return []
     first = next(p for p in peaks if acf[p] >= 0.7 * max(acf[q] for q in peaks))

@@ -14,10 +14,14 @@ class Strict:
 
     def __init__(self, data: object, what: str, keys: tuple[str, ...]) -> None:
         if not isinstance(data, Mapping):
-            raise FormatError(f"{what}: expected an object with {', '.join(keys)}, got {type(data).__name__}. The model file is altered.")
+            raise FormatError(
+                f"{what}: expected an object with {', '.join(keys)}, got {type(data).__name__}. The model file is altered."
+            )
         if set(data) != set(keys):
             odd = ", ".join(sorted(map(str, set(data) ^ set(keys))))
-            raise FormatError(f"{what}: expected exactly {', '.join(keys)}; missing or unknown: {odd}. The model file is altered.")
+            raise FormatError(
+                f"{what}: expected exactly {', '.join(keys)}; missing or unknown: {odd}. The model file is altered."
+            )
         self._data, self._what = data, what
 
     def _wrong(self, key: str, expected: str) -> FormatError:

@@ -76,7 +76,9 @@ class Table:
 
     def _require(self, name: str) -> None:
         if name in self.left_out:
-            raise DataError(f"{self.source}: column {name!r}: expected numbers, text or time stamps, got {self.left_out[name]}. Convert it.")
+            raise DataError(
+                f"{self.source}: column {name!r}: expected numbers, text or time stamps, got {self.left_out[name]}. Convert it."
+            )
         if name not in self.columns:
             raise DataError(f"{self.source}: there is no column {name!r}. {suggest(name, self.columns)}")
 
@@ -173,7 +175,9 @@ class Table:
             rows.insert(SHOWN_ROWS // 2, ["..."] * len(self.names))
         widths = [max(map(len, column)) for column in zip(self.names, *rows, strict=True)]
         numeric = [not isinstance(c, Encoded) and c.dtype.kind in "biuf" for c in map(self.stored, self.names)]
-        lines = [[t.rjust(w) if n else t.ljust(w) for t, w, n in zip(row, widths, numeric, strict=True)] for row in [self.names, *rows]]
+        lines = [
+            [t.rjust(w) if n else t.ljust(w) for t, w, n in zip(row, widths, numeric, strict=True)] for row in [self.names, *rows]
+        ]
         text = "\n".join("  ".join(line).rstrip() for line in lines)
         return f"{text}\n({len(self):,} rows)" if long else text
 
@@ -186,7 +190,9 @@ class Table:
             rows.insert(SHOWN_ROWS // 2, ["⋯"] * len(self.names))
         head = "".join(f"<th>{html.escape(n)}</th>" for n in self.names)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(t)}</td>" for t in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (f"<p>{len(self):,} rows</p>" if long else "")
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
+            f"<p>{len(self):,} rows</p>" if long else ""
+        )
 
 
 def read_table(source: object) -> Table:
@@ -227,7 +233,9 @@ def _read_path(path: Path) -> Table:
     if (suffixes[-2:-1] if suffixes[-1:] == [".gz"] else suffixes[-1:]) in ([".csv"], [".tsv"], [".txt"]):
         text = read_csv(path)
         return Table(Columns(text.columns), str(path), "csv", lines=text.lines, notes=text.notes)
-    raise DataError(f"{path}: expected a file that ends in .csv, .tsv, .txt (or one of these and .gz) or .parquet. Rename or convert it.")
+    raise DataError(
+        f"{path}: expected a file that ends in .csv, .tsv, .txt (or one of these and .gz) or .parquet. Rename or convert it."
+    )
 
 
 def _from_frame(frame: frames.Frame, source: str, kind: Kind) -> Table:
@@ -244,9 +252,13 @@ def _from_arrays(series: Sequence[object]) -> Table:
         arrays = [np.asarray(series)]
     for k, a in enumerate(arrays):
         if a.ndim not in (1, 2) or a.dtype.kind not in "biuf":
-            raise DataError(f"list of arrays: series {k}: expected numbers of shape (T,) or (T, K), got {a.dtype} of shape {a.shape}.")
+            raise DataError(
+                f"list of arrays: series {k}: expected numbers of shape (T,) or (T, K), got {a.dtype} of shape {a.shape}."
+            )
         if a.shape[1:] != arrays[0].shape[1:]:
-            raise DataError(f"list of arrays: series {k}: expected {arrays[0].shape[1:] or 'one'} column(s) as in series 0, got shape {a.shape}.")
+            raise DataError(
+                f"list of arrays: series {k}: expected {arrays[0].shape[1:] or 'one'} column(s) as in series 0, got shape {a.shape}."
+            )
     lengths = [len(a) for a in arrays]
     ids = encode(map(str, range(len(arrays))))
     columns: dict[str, Stored] = {
@@ -254,6 +266,8 @@ def _from_arrays(series: Sequence[object]) -> Table:
         "time": np.concatenate([np.arange(n, dtype=np.int64) for n in lengths]),
     }
     values = np.concatenate(arrays)
-    channels = {"y": values} if values.ndim == 1 else {f"y{k}": np.ascontiguousarray(values[:, k]) for k in range(values.shape[1])}
+    channels = (
+        {"y": values} if values.ndim == 1 else {f"y{k}": np.ascontiguousarray(values[:, k]) for k in range(values.shape[1])}
+    )
     columns |= {name: keep(name, channel, "list of arrays").values for name, channel in channels.items()}
     return Table(Columns(columns), "list of arrays", "arrays")

@@ -115,7 +115,9 @@ class Clock:
         off = np.flatnonzero(~found.on_grid)
         if len(off):
             shown = self.text(times[off[:1]])[0]
-            raise DataError(f"time {shown} (entry {off[0]}) is off the grid of {self.step_name}: {len(off)} such. {OFF_GRID_REMEDY}")
+            raise DataError(
+                f"time {shown} (entry {off[0]}) is off the grid of {self.step_name}: {len(off)} such. {OFF_GRID_REMEDY}"
+            )
         return found.positions
 
     def _ticks(self, times: np.ndarray) -> npt.NDArray[np.int64]:
@@ -124,7 +126,9 @@ class Clock:
         if times.dtype.kind in "iu" and self.is_integer:
             return times.astype(np.int64, copy=False)
         expected = "whole numbers" if self.is_integer else "time stamps"
-        raise DataError(f"time: expected {expected}, got {times.dtype}. Give the time column in the kind the model was fitted with.")
+        raise DataError(
+            f"time: expected {expected}, got {times.dtype}. Give the time column in the kind the model was fitted with."
+        )
 
     def _floor(self, ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Position at or before each tick (may miss by one where the clock of a zone changes at midnight: then off-grid anyway)."""
@@ -173,7 +177,15 @@ class Clock:
             return _plural(amount, "business day")
         if self.kind == "integer":
             return _plural(amount, "unit") if self.step > 1 else _plural(amount, "step")
-        units = (("week", 7 * DAY), ("day", DAY), ("hour", HOUR), ("minute", MINUTE), ("second", SECOND), ("ms", 10**6), ("ns", 1))
+        units = (
+            ("week", 7 * DAY),
+            ("day", DAY),
+            ("hour", HOUR),
+            ("minute", MINUTE),
+            ("second", SECOND),
+            ("ms", 10**6),
+            ("ns", 1),
+        )
         name, size = next((n, s) for n, s in units if self.step % s == 0)
         return _plural(amount // size, name)
 
@@ -209,7 +221,11 @@ class Clock:
             return (5,) if self.step == 1 else ()
         if self.kind == "month":
             return (12 // self.step,) if self.step < 12 and 12 % self.step == 0 else ()
-        cycles = [c for c, longest in ((MINUTE, 10 * SECOND), (HOUR, 10 * MINUTE), (DAY, DAY), (7 * DAY, 2 * DAY)) if self.step < longest]
+        cycles = [
+            c
+            for c, longest in ((MINUTE, 10 * SECOND), (HOUR, 10 * MINUTE), (DAY, DAY), (7 * DAY, 2 * DAY))
+            if self.step < longest
+        ]
         found = [c // self.step for c in cycles if c % self.step == 0]
         if self.step % DAY == 0:
             found += [n for n in [round(365.25 * DAY / self.step)] if n >= 4]
@@ -235,7 +251,9 @@ class Clock:
         step, zone = s.integer("step"), s.optional_text("zone")
         found: ClockKind | None = next((k for k in get_args(ClockKind) if k == kind), None)
         if found is None or step < 1:
-            raise FormatError(f"clock: expected one of {', '.join(get_args(ClockKind))} and a step of at least 1, got {kind!r}, {step}.")
+            raise FormatError(
+                f"clock: expected one of {', '.join(get_args(ClockKind))} and a step of at least 1, got {kind!r}, {step}."
+            )
         if zone is not None:
             changes(zone)
         return cls(
@@ -304,7 +322,9 @@ def infer_clock(
         return _anchored(kind, step, first, zone, text_format, uneven, month_end=_on_month_ends(times, bounds, zone, kind))
     gaps, sample = _differences(times, bounds)
     if len(gaps) == 0:
-        raise DataError("time: every series has a single row, so the time step cannot be seen. Give freq=, for instance freq='h'.")
+        raise DataError(
+            "time: every series has a single row, so the time step cannot be seen. Give freq=, for instance freq='h'."
+        )
     if not instants:
         return _anchored("integer", _typical(gaps, uneven), first, None, None, uneven)
     local = to_local(sample, zone)

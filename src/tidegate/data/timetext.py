@@ -117,7 +117,9 @@ def _format(first: str, kind: str) -> str:
     if parts.get("H"):
         half = parts.get("p")
         hour = ("%" if len(parts["H"] or "") == 2 else "%-") + ("I" if half else "H")
-        text += f"{parts['sep']}{hour}:%M" + (":%S" if parts.get("S") else "") + (f".%{len(parts['f'])}f" if parts.get("f") else "")
+        text += (
+            f"{parts['sep']}{hour}:%M" + (":%S" if parts.get("S") else "") + (f".%{len(parts['f'])}f" if parts.get("f") else "")
+        )
         text += f" {'%p'}" if half else ""
     zone = parts.get("z")
     return text + ("" if not zone else "Z" if zone in ("Z", "z") else " UTC" if zone == "UTC" else "%z")

@@ -16,7 +16,7 @@ from tidegate.data.faults import SHOWN, Fault, Faults
 from tidegate.data.layout import BLOCK_ROWS, Layout
 from tidegate.data.rows import Series
 from tidegate.data.schema import MAX_LEVELS, OTHER
-from tidegate.data.series import Covariates
+from tidegate.data.series import Covariates as Covariates
 from tidegate.data.table import Table
 
 Scale: TypeAlias = "tuple[float, float]"
@@ -32,7 +32,11 @@ def numbers_column(table: Table, name: str, role: str, faults: Faults, notes: li
     numbers, bad = numbers_of(stored)
     if isinstance(stored, Encoded):
         found = (
-            Fault(f"expected a number, got {stored.levels[stored.codes[r]]!r}: text in a number column", _at(table, int(r), name), "Mend the value.")
+            Fault(
+                f"expected a number, got {stored.levels[stored.codes[r]]!r}: text in a number column",
+                _at(table, int(r), name),
+                "Mend the value.",
+            )
             for r in bad[:SHOWN]
         )
         faults.many(len(bad), found)
@@ -40,7 +44,10 @@ def numbers_column(table: Table, name: str, role: str, faults: Faults, notes: li
             notes.append(f"column {name!r} is text that holds numbers: read as numbers")
     infinite = infinite_rows(numbers)
     if len(infinite):
-        found = (Fault(f"expected a finite number, got {numbers[r]}", _at(table, int(r), name), "Leave the field empty.") for r in infinite[:SHOWN])
+        found = (
+            Fault(f"expected a finite number, got {numbers[r]}", _at(table, int(r), name), "Leave the field empty.")
+            for r in infinite[:SHOWN]
+        )
         faults.many(len(infinite), found)
         numbers = np.where(np.isinf(numbers), np.nan, numbers)
     return numbers
@@ -136,7 +143,9 @@ class Codec:
         if not isinstance(stored, Encoded):
             if stored.dtype.kind == "f" and np.isnan(stored).all():
                 return np.full(len(place(np.full(len(stored), -1, np.int32))), -1, np.int16)
-            self.faults.add(f"column {name!r}: expected text as in training, got {stored.dtype}", "", "Give the categories as text.")
+            self.faults.add(
+                f"column {name!r}: expected text as in training, got {stored.dtype}", "", "Give the categories as text."
+            )
             stored = Encoded(np.full(len(stored), -1, np.int32), ())
         codes = place(stored.codes)
         if self.fits:
@@ -154,7 +163,9 @@ class Codec:
         if unknown.any():
             new = [levels[k] for k in np.unique(codes[unknown]).tolist()]
             shown = ", ".join(map(repr, new[:5])) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
-            self.notes.append(f"column {name!r}: {shown} not among the levels of training ({int(unknown.sum()):,} rows): taken as {OTHER!r}")
+            self.notes.append(
+                f"column {name!r}: {shown} not among the levels of training ({int(unknown.sum()):,} rows): taken as {OTHER!r}"
+            )
 
 
 def scale_of(values: np.ndarray) -> Scale:
