@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     D = TypeVar("D")
 
-Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
 
 def to_plain(value: object) -> Plain:
@@ -116,7 +116,7 @@ def _value(kind: object, value: object, where: str, faults: list[str]) -> object
 
 
 def _union(kinds: tuple[object, ...], value: object, where: str, faults: list[str]) -> object:
-    tagged: dict[str, type] = {k.kind: k for k in kinds if isinstance(k, type) and isinstance(getattr(k, "kind", None), str)}
+    tagged = {str(k.kind): k for k in kinds if isinstance(k, type) and hasattr(k, "kind")}
     if tagged and isinstance(value, Mapping):
         name = value.get("kind")
         if isinstance(name, str) and name in tagged:
@@ -152,12 +152,13 @@ def _single(kind: object, value: object, where: str, faults: list[str]) -> objec
     if get_origin(kind) is Literal:
         fits = any(value == k and type(value) is type(k) for k in get_args(kind))
         return value if fits else _refused(kind, value, where, faults)
-    number = value if isinstance(value, numbers.Real) and not isinstance(value, bool) else None
-    if kind is int and isinstance(number, numbers.Integral):
-        return int(number)
-    if kind is float and number is not None:
-        return _float(number, where, faults)
-    if kind in (int, float) or not isinstance(value, cast(type, kind)):
+    if kind in (int, float) and isinstance(value, bool):
+        return _refused(kind, value, where, faults)
+    if kind is int and isinstance(value, numbers.Integral):
+        return int(value)
+    if kind is float and isinstance(value, numbers.Real):
+        return _float(value, where, faults)
+    if not isinstance(value, cast(type, kind)):
         return _refused(kind, value, where, faults)
     return value
 
@@ -170,8 +171,9 @@ def _float(value: numbers.Real, where: str, faults: list[str]) -> object:
     return _refused(float, value, where, faults) if math.isnan(number) else number
 
 
-def _refused(kind: object, value: object, where: str, faults: list[str]) -> None:
+def _refused(kind: object, value: object, where: str, faults: list[str]) -> object:
     faults.append(f"{where}: expected {_named(kind)}, got {_shown(value)}")
+    return None
 
 
 def _named(kind: object) -> str:

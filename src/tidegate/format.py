@@ -1,11 +1,12 @@
-"""The model file: one safetensors file that holds everything. In: a header and arrays. Out: bytes; and back, validated, without pickle.
+"""The model file: one safetensors file that holds everything. In: a header and arrays. Out: bytes; and back, validated.
 
-Layout (safetensors): 8 bytes little-endian length N, N bytes of JSON header, the arrays one after the other. `__metadata__` has one
-entry, `tidegate`: canonical JSON (sorted keys, no spaces) with `format`, `content` ("model" or "checkpoint"), `sha256` and the caller's own
-keys. The SHA-256 is that of the whole file with its own 64 digits read as zeros.
+Layout (safetensors): 8 bytes little-endian length N, N bytes of JSON header, the arrays one after the other, widest numbers
+first, so that each is aligned. `__metadata__` has one entry, `tidegate`: canonical JSON (sorted keys, no spaces) with `format`,
+`content` ("model" or "checkpoint"), `sha256` and the caller's own keys. The SHA-256 is that of the whole file with its own 64
+digits read as zeros. No pickle.
 
-Limits: header 1 MiB, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, finite numbers (except where the name starts with `data.`, whose
-NaN mean "missing"). Everything is validated before anything is allocated by its size.
+Limits: header 1 MiB, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, finite numbers (except where the name starts with `data.`,
+whose NaN mean "missing"). Everything is validated before anything is allocated by its size.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, final
+from typing import Literal, TypeGuard, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,8 @@ MAX_ARRAYS = 4096
 MAX_DIMENSIONS = 4
 DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "BOOL": "|b1"}
 _CODES = {np.dtype(code): name for name, code in DTYPES.items()}
+_MAX_ELEMENTS = 1 << 48  # also of a shape that holds a 0, which NumPy cannot make above its own limit
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ZEROS = "0" * 64
 _MARK = '\\"sha256\\":\\"'  # as it stands inside the escaped metadata string
 
@@ -55,27 +59,18 @@ def dump(content: Content, header: Mapping[str, Plain], arrays: Mapping[str, Arr
 
     Raises: FormatError where the content is over the limits or holds NaN or Inf.
     """
-    own: dict[str, Plain] = {**header, "format": FORMAT, "content": content, "sha256": _ZEROS}
-    text = json.dumps(own, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    table: dict[str, object] = {"__metadata__": {"tidegate": text}}
-    parts, offset = [], 0
-    for name in sorted(arrays):
-        array = arrays[name]
-        code = _code(name, array)
-        data = np.ascontiguousarray(array, DTYPES[code]).tobytes()
-        table[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [offset, offset + len(data)]}
+    if len(arrays) > MAX_ARRAYS:
+        raise FormatError(f"the model is too large for one file: {len(arrays):,} arrays, at most {MAX_ARRAYS:,}; make it smaller")
+    codes = {name: _code(name, array) for name, array in arrays.items()}
+    table: dict[str, object] = {}
+    parts: list[bytes] = []
+    offset = 0
+    for name in sorted(arrays, key=lambda n: (-arrays[n].itemsize, n)):
+        data = np.ascontiguousarray(arrays[name], DTYPES[codes[name]]).tobytes()
+        table[name] = {"dtype": codes[name], "shape": list(arrays[name].shape), "data_offsets": [offset, offset + len(data)]}
         parts.append(data)
         offset += len(data)
-    head = json.dumps(table, separators=(",", ":"), ensure_ascii=True).encode()
-    head += b" " * (-len(head) % 8)
-    if len(head) > MAX_HEADER or len(arrays) > MAX_ARRAYS:
-        raise FormatError(
-            f"the model is too large for one file: header {len(head):,} of {MAX_HEADER:,} bytes, {len(arrays):,} of {MAX_ARRAYS:,} arrays"
-        )
-    body = b"".join([len(head).to_bytes(8, "little"), head, *parts])
-    place = body.index((_MARK + _ZEROS).encode()) + len(_MARK)
-    digest = hashlib.sha256(body).hexdigest()
-    return body[:place] + digest.encode() + body[place + 64 :]
+    return _signed(content, header, table, parts)
 
 
 def write(path: PathLike, content: Content, header: Mapping[str, Plain], arrays: Mapping[str, Array]) -> Path:
@@ -87,15 +82,32 @@ def read(path: PathLike, content: Content = "model") -> File:
     """Read and validate a file. Raises: FormatError that names the file, what is wrong with it and what to do."""
     where = os.fspath(path)
     try:
-        body = Path(path).read_bytes()
+        body = _content(Path(where), where)
     except FileNotFoundError as error:
         raise FormatError(f"{where}: no such file; check the path, or make a model with `tidegate fit`") from error
     except OSError as error:
         raise FormatError(f"{where}: cannot be read ({error.strerror}); check the path and its rights") from error
+    except ValueError as error:
+        raise FormatError(f"{where!r}: no file can have that name; check the path") from error
     file = parse(body, where)
     if file.content != content:
         raise FormatError(f"{where}: expected a {content}, got a {file.content}; name the other file")
     return file
+
+
+def _content(path: Path, where: str) -> bytes:
+    """The bytes; a file that cannot be ours is refused after its first eight, however large it is."""
+    with path.open("rb") as stream:
+        try:
+            _header_size(stream.read(8))
+        except _Fault as fault:
+            raise _format_error(where, fault) from None
+        stream.seek(0)
+        return stream.read()
+
+
+def _format_error(where: str, fault: _Fault) -> FormatError:
+    return FormatError(f"{where}: not a sound Tidegate file: {fault}. Fetch or save the file again.")
 
 
 def parse(body: bytes, where: str = "file") -> File:
@@ -106,7 +118,7 @@ def parse(body: bytes, where: str = "file") -> File:
         _check_digest(body, start, own)
         arrays = dict(_arrays(body, start, table))
     except _Fault as fault:
-        raise FormatError(f"{where}: not a sound Tidegate file: {fault}. Fetch or save the file again.") from None
+        raise _format_error(where, fault) from None
     content = cast(Content, own.pop("content"))
     sha256 = cast(str, own.pop("sha256"))
     del own["format"]
@@ -117,7 +129,41 @@ class _Fault(Exception):
     """What is wrong, in words."""
 
 
+def _signed(content: Content, header: Mapping[str, Plain], table: Mapping[str, object], parts: list[bytes]) -> bytes:
+    """The whole file, with its SHA-256 in place."""
+    text = _own_json({**header, "format": FORMAT, "content": content}, _ZEROS, taken=header)
+    # A caller's own key may be called sha256 too, and be zero: a digest that nothing else can hold marks the place.
+    mark = hashlib.sha256(text.encode()).hexdigest()
+    text = _own_json({**header, "format": FORMAT, "content": content}, mark)
+    head = json.dumps({"__metadata__": {"tidegate": text}, **table}, separators=(",", ":"), ensure_ascii=True).encode()
+    head += b" " * (-len(head) % 8)
+    if len(head) > MAX_HEADER:
+        raise FormatError(
+            f"the model is too large for one file: a header of {len(head):,} bytes, at most {MAX_HEADER:,}; make it smaller"
+        )
+    place = 8 + head.index((_MARK + mark).encode()) + len(_MARK)
+    start = len(head).to_bytes(8, "little") + head
+    seen = hashlib.sha256(start[:place] + _ZEROS.encode() + start[place + 64 :])
+    for part in parts:
+        seen.update(part)
+    return b"".join([start[:place], seen.hexdigest().encode(), start[place + 64 :], *parts])
+
+
+def _own_json(own: Mapping[str, Plain], digest: str, taken: Mapping[str, Plain] | None = None) -> str:
+    for key in ("format", "content", "sha256"):
+        if taken is not None and key in taken:
+            raise FormatError(f"header: {key!r} is a name of the format itself; choose another")
+    try:
+        return json.dumps({**own, "sha256": digest}, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"header: cannot be written as JSON ({error}); it takes finite numbers, text, lists and tables"
+        ) from error
+
+
 def _code(name: str, array: Array) -> str:
+    if name == "__metadata__" or not name.isprintable():
+        raise FormatError(f"array {name!r}: the name cannot stand in a file; choose another")
     code = _CODES.get(array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype)
     if code is None:
         raise FormatError(f"{name}: expected one of {', '.join(DTYPES)}, got {array.dtype}")
@@ -133,11 +179,7 @@ def _sound(name: str, array: Array) -> bool:
 
 
 def _header(body: bytes) -> tuple[dict[str, object], int]:
-    if len(body) < 8:
-        raise _Fault(f"{len(body)} bytes, expected at least 8")
-    size = int.from_bytes(body[:8], "little")
-    if size > MAX_HEADER:
-        raise _Fault(f"a header of {size:,} bytes, at most {MAX_HEADER:,} are allowed")
+    size = _header_size(body)
     if 8 + size > len(body):
         raise _Fault(f"cut short: the header needs {8 + size:,} bytes, the file has {len(body):,}")
     try:
@@ -147,6 +189,15 @@ def _header(body: bytes) -> tuple[dict[str, object], int]:
     if not isinstance(table, dict):
         raise _Fault("the header is not a table")
     return table, 8 + size
+
+
+def _header_size(body: bytes) -> int:
+    if len(body) < 8:
+        raise _Fault(f"{len(body)} bytes, expected at least 8")
+    size = int.from_bytes(body[:8], "little")
+    if size > MAX_HEADER:
+        raise _Fault(f"a header of {size:,} bytes, at most {MAX_HEADER:,} are allowed")
+    return size
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -162,17 +213,26 @@ def _metadata(table: dict[str, object]) -> dict[str, Plain]:
     if not isinstance(text, str):
         raise _Fault("no `tidegate` entry in its metadata; it was not written by Tidegate")
     try:
-        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _Fault(f"its metadata are not JSON ({type(error).__name__})") from None
-    if not isinstance(own, dict) or own.get("content") not in ("model", "checkpoint") or not isinstance(own.get("sha256"), str):
-        raise _Fault("its metadata lack content or sha256")
+    if not isinstance(own, dict) or own.get("content") not in ("model", "checkpoint"):
+        raise _Fault("its metadata lack the content")
+    if not isinstance(own.get("sha256"), str) or not _DIGEST.match(own["sha256"]):
+        raise _Fault("its metadata lack the SHA-256")
     version = own.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise _Fault(f"format version {version!r}")
     if version > FORMAT:
         raise _Fault(f"format version {version}; this Tidegate reads up to {FORMAT}: update it")
     return own
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _Fault(f"{digits} in its metadata")
+    return number
 
 
 def _no_constant(name: str) -> float:
@@ -182,7 +242,7 @@ def _no_constant(name: str) -> float:
 def _check_digest(body: bytes, start: int, own: dict[str, Plain]) -> None:
     digest = cast(str, own["sha256"]).encode()
     marked = _MARK.encode() + digest
-    if len(digest) != 64 or body.count(marked, 8, start) != 1:
+    if body.count(marked, 8, start) != 1:
         raise _Fault("its SHA-256 does not stand where it should")
     place = body.index(marked, 8, start) + len(_MARK)
     seen = hashlib.sha256(body[:place])
@@ -205,6 +265,8 @@ def _arrays(body: bytes, start: int, table: dict[str, object]) -> Iterator[tuple
         raise _Fault(f"{len(body):,} bytes, expected {start + expected:,}")
     for name, code, shape, (first, _) in described:
         array = np.frombuffer(body, DTYPES[code], count=math.prod(shape), offset=start + first).reshape(shape)
+        if code == "BOOL" and bool(np.any(array.view(np.uint8) > 1)):
+            raise _Fault(f"array {name!r}: a byte other than 0 and 1 where true or false is expected")
         if not _sound(name, array):
             raise _Fault(f"array {name!r} holds NaN or Inf")
         yield name, array
@@ -218,6 +280,8 @@ def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[in
         raise _Fault(f"array {name!r}: dtype {code!r}, expected one of {', '.join(DTYPES)}")
     if not _whole(shape) or len(shape) > MAX_DIMENSIONS:
         raise _Fault(f"array {name!r}: a shape of at most {MAX_DIMENSIONS} whole numbers is expected")
+    if math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS:
+        raise _Fault(f"array {name!r}: shape {shape} is too large")
     if not _whole(offsets) or len(offsets) != 2:
         raise _Fault(f"array {name!r}: two data offsets are expected")
     if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
@@ -225,5 +289,5 @@ def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[in
     return code, tuple(shape), (offsets[0], offsets[1])
 
 
-def _whole(values: object) -> bool:
+def _whole(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1 << 48 for v in values)

@@ -27,7 +27,7 @@ class Progress:
     def __init__(self, total: int, what: str, *, shown: bool | None = None, done: int = 0) -> None:
         self._bar: Bar | None = None
         if in_sight() if shown is None else shown:
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]  # tqdm ships no types
 
             self._bar = tqdm(total=total, desc=what, initial=done, dynamic_ncols=True, mininterval=0.2, leave=False)
 

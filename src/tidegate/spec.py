@@ -80,7 +80,8 @@ class Embed:
 class Recurrent:
     """RNN, LSTM or GRU over time: (B, T, input_size) -> (B, T, D*hidden_size), stacked and bidirectional.
 
-    A second input names a recurrent block with a state of the same form, whose final state is this one's initial state (encoder-decoder).
+    A second input names a recurrent block with a state of the same form: its final state is this one's initial state
+    (encoder-decoder).
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -354,17 +355,16 @@ class _Fault(Exception):
 
 
 def _width_faults(spec: Spec) -> Iterator[str]:
-    """Follow the widths through the graph; the first block that does not fit its inputs is named, as all after it depend on it."""
+    """Follow the widths through the graph; the first block that does not fit is named, as those after it depend on it."""
     edges = {port.name: _Edge(port.shape, port.size) for port in spec.inputs}
     states = {block.name: block.state() for block in spec.blocks if isinstance(block, Recurrent)}
-    for block in spec.blocks:
-        try:
+    try:
+        for block in spec.blocks:
             edges[block.name] = _edge(block, [edges[name] for name in block.inputs])
             if isinstance(block, Recurrent) and len(block.inputs) == 2 and states.get(block.inputs[1]) != block.state():
-                raise _Fault(f"starts at the state of {block.inputs[1]!r}, which has none of the same form {block.state()}")
-        except _Fault as fault:
-            yield f"block {block.name!r}: {fault}"
-            return
+                raise _Fault(f"starts at the state of {block.inputs[1]!r}, which has none of the form {block.state()}")
+    except _Fault as fault:
+        yield f"block {block.name!r}: {fault}"
 
 
 def _edge(block: Block, sources: list[_Edge]) -> _Edge:

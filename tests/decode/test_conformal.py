@@ -13,11 +13,11 @@ from tidegate.errors import ConfigError, DataError, ShapeError
 
 
 def windows(rng, count, horizon=6, width=1.0):
-    """Truths of spread `scale` around 0 with intervals of half-width `width` scales."""
-    scale = np.exp(rng.normal(0, 1, count))
-    truth = rng.normal(size=(count, horizon)) * scale[:, None]
-    half = width * np.ones((count, horizon)) * scale[:, None]
-    return truth, -half, half, scale
+    """Truths of a window's own spread around a median of 0, with intervals of half-width `width` spreads."""
+    spread = np.exp(rng.normal(0, 1, count))[:, None]
+    truth = rng.normal(size=(count, horizon)) * spread
+    half = width * np.ones((count, horizon)) * spread
+    return truth, -half, half, np.zeros((count, horizon))
 
 
 @pytest.mark.parametrize("level", [50, 80, 95])
@@ -27,23 +27,29 @@ def test_new_windows_are_covered_as_promised(level, width):
     rng = np.random.default_rng(level)
     shares = []
     for _ in range(20):
-        correction = conformal.calibrate(*windows(rng, 120, width=width), level)
-        truth, lo, hi, scale = windows(rng, 400, width=width)
-        new_lo, new_hi = conformal.apply({level: lo}, {level: hi}, np.zeros_like(lo), scale, {level: correction})
+        factor = conformal.calibrate(*windows(rng, 120, width=width), level)
+        truth, lo, hi, median = windows(rng, 400, width=width)
+        new_lo, new_hi = conformal.apply({level: lo}, {level: hi}, median, {level: factor})
         shares.append(np.mean((truth >= new_lo[level]) & (truth <= new_hi[level])))
     assert np.mean(shares) == pytest.approx(level / 100, abs=0.015)
 
 
-def test_correction_is_the_finite_sample_quantile_of_the_scores():
-    truth = np.arange(1.0, 20.0)[:, None]  # scores 0 ... 18 above hi = 1
+def test_factor_is_the_finite_sample_quantile_of_the_scores():
+    truth = np.arange(1.0, 20.0)[:, None]  # scores 1 ... 19 times the upper half-width of 1
     zero, one = np.zeros((19, 1)), np.ones((19, 1))
-    got = conformal.calibrate(truth, zero, one, np.ones(19), 80)
-    assert got.tolist() == [sorted(range(19))[math.ceil(20 * 0.8) - 1]]
+    got = conformal.calibrate(truth, zero - 5, one, zero, 80)
+    assert got.tolist() == [sorted(range(1, 20))[math.ceil(20 * 0.8) - 1]]
+
+
+def test_each_side_is_measured_by_its_own_width():
+    truth = -np.arange(1.0, 20.0)[:, None]  # below the median, where the half-width is 5
+    zero, one = np.zeros((19, 1)), np.ones((19, 1))
+    assert conformal.calibrate(truth, zero - 5, one, zero, 80).tolist() == [16 / 5]
 
 
 def test_too_wide_intervals_shrink():
     rng = np.random.default_rng(0)
-    assert (conformal.calibrate(*windows(rng, 200, width=10.0), 80) < -5.0).all()
+    assert (conformal.calibrate(*windows(rng, 200, width=10.0), 80) < 0.2).all()
 
 
 def test_pooling_over_steps_until_there_are_enough_windows():
@@ -57,26 +63,25 @@ def test_pooling_over_steps_until_there_are_enough_windows():
 
 def test_groups_follow_the_spread_of_their_steps():
     rng = np.random.default_rng(3)
-    truth, lo, hi, scale = windows(rng, 600, horizon=2)
+    truth, lo, hi, median = windows(rng, 600, horizon=2)
     truth[:, 1] *= 3.0
-    near, far = conformal.calibrate(truth, lo, hi, scale, 80)
-    assert far > near + 1.0
+    near, far = conformal.calibrate(truth, lo, hi, median, 80)
+    assert far > 2.0 * near
 
 
-def test_unknown_truths_and_windows_without_scale_are_left_out():
+def test_unknown_truths_and_sides_without_width_are_left_out():
     rng = np.random.default_rng(0)
-    truth, lo, hi, scale = windows(rng, 30)
-    expected = conformal.calibrate(truth, lo, hi, scale, 80)
-    more = [np.vstack([a, np.full((5, 6), 1e9)]) for a in (truth, lo, hi)]
-    more[0][30:32] = np.nan
-    got = conformal.calibrate(*more, np.r_[scale, 1.0, 1.0, 0.0, np.nan, 0.0], 80)
-    np.testing.assert_array_equal(got, expected)
+    truth, lo, hi, median = windows(rng, 30)
+    expected = conformal.calibrate(truth, lo, hi, median, 80)
+    more = [np.vstack([a, np.full((5, 6), 1e9)]) for a in (truth, lo, hi, median)]
+    more[0][30:32] = np.nan  # unknown; the other three have hi == median
+    np.testing.assert_array_equal(conformal.calibrate(*more, 80), expected)
 
 
 def test_too_few_truths_for_the_level():
-    truth, lo, hi, scale = windows(np.random.default_rng(0), 3)
+    truth, lo, hi, median = windows(np.random.default_rng(0), 3)
     with pytest.raises(DataError, match=r"95 % interval needs at least 19 known truths held back, got 18"):
-        conformal.calibrate(truth, lo, hi, scale, 95)
+        conformal.calibrate(truth, lo, hi, median, 95)
     assert np.isfinite(conformal.calibrate(*windows(np.random.default_rng(0), 19, horizon=1), 95)).all()
 
 
@@ -87,35 +92,35 @@ def test_wrong_levels_are_refused(level):
 
 
 def test_wrong_shapes_are_refused():
-    truth, lo, hi, scale = windows(np.random.default_rng(0), 30)
+    truth, lo, hi, median = windows(np.random.default_rng(0), 30)
     with pytest.raises(ShapeError, match="lo"):
-        conformal.calibrate(truth, lo[:, :3], hi, scale, 80)
+        conformal.calibrate(truth, lo[:, :3], hi, median, 80)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 10_000), st.lists(st.floats(-5, 5), min_size=3, max_size=3))
+@given(st.integers(0, 10_000), st.lists(st.floats(0, 5), min_size=3, max_size=3))
 def test_intervals_stay_nested_around_the_median(seed, moves):
     rng = np.random.default_rng(seed)
-    median, scale = rng.normal(size=(4, 3)), np.exp(rng.normal(size=4))
+    median = rng.normal(size=(4, 3))
     lo = {level: median - rng.exponential(size=(4, 3)) for level in (95, 50, 80)}
     hi = {level: median + rng.exponential(size=(4, 3)) for level in (95, 50, 80)}
-    corrections = {level: np.full(3, move) for level, move in zip((50, 80, 95), moves, strict=True)}
-    new_lo, new_hi = conformal.apply(lo, hi, median, scale, corrections)
+    factors = {level: np.full(3, move) for level, move in zip((50, 80, 95), moves, strict=True)}
+    new_lo, new_hi = conformal.apply(lo, hi, median, factors)
     assert list(new_lo) == [50, 80, 95]
     ends = [new_lo[95], new_lo[80], new_lo[50], median, new_hi[50], new_hi[80], new_hi[95]]
     assert all(np.all(a <= b) for a, b in pairwise(ends))
 
 
-def test_levels_without_a_correction_keep_their_ends():
-    _, lo, hi, scale = windows(np.random.default_rng(0), 5)
-    new_lo, new_hi = conformal.apply({80: lo}, {80: hi}, np.zeros_like(lo), scale, {})
+def test_levels_without_a_factor_keep_their_ends():
+    _, lo, hi, median = windows(np.random.default_rng(0), 5)
+    new_lo, new_hi = conformal.apply({80: lo}, {80: hi}, median, {})
     np.testing.assert_array_equal(new_lo[80], lo)
     np.testing.assert_array_equal(new_hi[80], hi)
 
 
 def test_calibrate_levels_gives_each_level_its_own():
-    truth, lo, hi, scale = windows(np.random.default_rng(0), 60)
-    got = conformal.calibrate_levels(truth, {95: lo, 80: lo}, {95: hi, 80: hi}, scale)
+    truth, lo, hi, median = windows(np.random.default_rng(0), 60)
+    got = conformal.calibrate_levels(truth, {95: lo, 80: lo}, {95: hi, 80: hi}, median)
     assert list(got) == [80, 95]
-    np.testing.assert_array_equal(got[95], conformal.calibrate(truth, lo, hi, scale, 95))
+    np.testing.assert_array_equal(got[95], conformal.calibrate(truth, lo, hi, median, 95))
     assert (got[95] > got[80]).all()

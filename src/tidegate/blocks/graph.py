@@ -1,6 +1,7 @@
 """Runs a spec: every block's forward, once, over Ops. In: inputs by name, lengths, state. Out: outputs by name, state.
 
 Sequences are (B, T, C) with one set of lengths; a block of another rate (Fold, Unfold) changes the lengths with the steps.
+What stands in the padding of an input is not read, and outputs there are 0.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def run(
     Args:  weights: `block.weight` -> array. inputs: one array a port. lengths: port -> (B,) int64 for sequences that are padded.
            state: `block.part` -> (L*D, B, H); what is missing starts at zero, or at the state of the block it reads.
     """
-    known = {port.name: Value(inputs[port.name], (lengths or {}).get(port.name)) for port in spec.inputs}
+    known = {port.name: _entering(ops, inputs[port.name], (lengths or {}).get(port.name)) for port in spec.inputs}
     final: dict[str, Array] = {}
     for block in spec.blocks:
         own = {name: weights[f"{block.name}.{name}"] for name in block_parameters(block)}
@@ -70,7 +71,12 @@ def run(
         else:
             value = _FORWARD[type(block)](ops, block, own, sources)
         known[block.name] = value
-    return Ran({name: known[name].x for name in spec.outputs}, final)
+    return Ran({name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}, final)
+
+
+def _entering(ops: Ops, x: Array, lengths: Array | None) -> Value:
+    """A value whose padding is 0."""
+    return Value(x if lengths is None else ops.zero_padding(x, lengths), lengths)
 
 
 def _recurrent(ops: Ops, block: Recurrent, own: Mapping[str, Array], sources: list[Value], state: Mapping[str, Array]) -> Value:
@@ -100,13 +106,13 @@ def _norm(ops: Ops, block: Norm, own: Mapping[str, Array], sources: list[Value])
 
 
 def _concat(ops: Ops, block: Concat, own: Mapping[str, Array], sources: list[Value]) -> Value:
-    steps, lengths = _timing(sources)
+    steps, lengths = _timing(block, sources)
     parts = [s.x if steps is None or len(s.x.shape) == 3 else ops.over_time(s.x, steps) for s in sources]
     return Value(ops.concat(parts, -1), lengths)
 
 
 def _add(ops: Ops, block: Add, own: Mapping[str, Array], sources: list[Value]) -> Value:
-    steps, lengths = _timing(sources)
+    steps, lengths = _timing(block, sources)
     total = None
     for source in sources:
         x = source.x if steps is None or len(source.x.shape) == 3 else source.x[:, None]
@@ -114,12 +120,20 @@ def _add(ops: Ops, block: Add, own: Mapping[str, Array], sources: list[Value]) -
     return Value(total, lengths)
 
 
-def _timing(sources: list[Value]) -> tuple[int | None, Array | None]:
-    """The steps and lengths that inputs side by side share; vectors have none."""
-    for source in sources:
-        if len(source.x.shape) == 3:
-            return source.x.shape[1], source.lengths
-    return None, None
+def _timing(block: Block, sources: list[Value]) -> tuple[int | None, Array | None]:
+    """The steps and lengths that inputs side by side share; vectors have none. Raises: ShapeError where they differ."""
+    steps, lengths = None, None
+    for name, source in zip(block.inputs, sources, strict=True):
+        if len(source.x.shape) != 3:
+            continue
+        if steps not in (None, source.x.shape[1]):
+            raise ShapeError(f"block {block.name!r}: expected {steps} steps of {name!r}, as before it, got {source.x.shape[1]}")
+        steps = source.x.shape[1]
+        if lengths is None:
+            lengths = source.lengths
+        elif source.lengths is not None and source.lengths is not lengths and bool((source.lengths != lengths).any()):
+            raise ShapeError(f"block {block.name!r}: the lengths of {name!r} differ from those of the inputs before it")
+    return steps, lengths
 
 
 def _dropout(ops: Ops, block: Dropout, own: Mapping[str, Array], sources: list[Value]) -> Value:
@@ -149,20 +163,20 @@ def _last(ops: Ops, block: Last, own: Mapping[str, Array], sources: list[Value])
 def _position(ops: Ops, block: Position, own: Mapping[str, Array], sources: list[Value]) -> Value:
     steps = sources[0].x.shape[1]
     if steps > block.steps:
-        raise ShapeError(f"block {block.name!r}: expected at most {block.steps} steps, got {steps}. The model has no longer horizon.")
+        raise ShapeError(f"block {block.name!r}: expected at most {block.steps} steps, got {steps}; cut the input.")
     return Value(sources[0].x + own["weight"][None, :steps], sources[0].lengths)
 
 
 def _mix(ops: Ops, block: Mix, own: Mapping[str, Array], sources: list[Value]) -> Value:
-    return Value(ops.total(ops.softmax(sources[0].x) * sources[1].x), sources[0].lengths)
+    _, lengths = _timing(block, sources)
+    return Value(ops.total(ops.softmax(sources[0].x) * sources[1].x), lengths)
 
 
 def _take(ops: Ops, block: Take, own: Mapping[str, Array], sources: list[Value]) -> Value:
     return Value(sources[0].x[..., block.start : block.start + block.size], sources[0].lengths)
 
 
-_Forward = Callable[[Ops, Block, Mapping[str, Array], list[Value]], Value]
-_FORWARD: dict[type, _Forward] = {
+_FORWARD: dict[type[Block], Callable[..., Value]] = {  # each takes the block of its own key
     Linear: _linear,
     Activation: _activation,
     Embed: _embed,
@@ -176,4 +190,4 @@ _FORWARD: dict[type, _Forward] = {
     Position: _position,
     Mix: _mix,
     Take: _take,
-}  # type: ignore[dict-item]  # each function takes the block of its own key
+}

@@ -68,6 +68,9 @@ class Ops(Protocol):
     def active(self, lengths: Array, step: int) -> Array:
         """(B, 1) true where the row has a value at `step`."""
 
+    def zero_padding(self, x: Array, lengths: Array) -> Array:
+        """(B, T, C) with 0, not NaN times 0, past each row's length."""
+
     def last(self, x: Array, lengths: Array | None) -> Array:
         """(B, T, C) -> (B, C): each row's last valid step, 0 for rows of length 0."""
 

@@ -1,7 +1,8 @@
 """The one time loop of the reference path: layers, directions, ragged lengths. In: x, lengths, state. Out: y, state.
 
-Both halves run it (torch as the slow twin of its fused kernels, NumPy as the predictor). Padding stands on the right: a row's state
-holds still past its length, in both directions, and its outputs there are 0, so a row of length 0 returns the state it was given.
+Both halves run it (torch as the slow twin of its fused kernels, NumPy as the predictor). Padding stands on the right: a row's
+state holds still past its length, in both directions, and its outputs there are 0, so a row of length 0 returns the state it
+was given.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def recurrent(
     Returns: y (B, T, D*H) of the top layer, and the final state, (L*D, B, H) a part.
     """
     initial = state if state is not None else initial_state(ops, block, x)
+    x = x if lengths is None else ops.zero_padding(x, lengths)  # else NaN there would reach the gradients
     finals: list[dict[str, Array]] = []
     for layer in range(block.num_layers):
         outputs = []
@@ -44,7 +46,8 @@ def initial_state(ops: Ops, block: Recurrent, x: Array) -> dict[str, Array]:
 
 def layer_weights(weights: Mapping[str, Array], names: str) -> tuple[Array, Array, Array, Array]:
     """weight_ih, weight_hh, bias_ih, bias_hh of one layer and direction, such as "l0_reverse"."""
-    return tuple(weights[f"{part}_{names}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # type: ignore[return-value]  # four names, four arrays
+    weight_ih, weight_hh, bias_ih, bias_hh = (weights[f"{p}_{names}"] for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    return weight_ih, weight_hh, bias_ih, bias_hh
 
 
 def _scan(

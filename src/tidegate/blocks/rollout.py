@@ -1,4 +1,6 @@
-"""A decoder that reads its own outputs. In: the steps' known channels, the lags among them, a rule for what is fed back. Out: every output.
+"""A decoder that reads its own outputs. In: the steps' known channels, the lags among them, a rule for what is fed back.
+
+Out: every output.
 
 One loop (blocks.unroll) for teacher forcing, scheduled sampling and free running: they differ in `choose` alone.
 """
@@ -16,10 +18,11 @@ Choose = Callable[[int, Outputs], Array]
 
 
 def roll_out(ops: Ops, run: Run, x: Array, start: int, lags: Sequence[int], choose: Choose) -> dict[str, Array]:
-    """Read steps [0, start) as they are, then every further step with the lags that fall in the horizon taken from what was fed back.
+    """Read steps [0, start) as they are, then every further step with the lags that fall in the horizon fed back.
 
-    Args:  run: (B, t, C) and a state -> outputs (B, t, ...) and the state. x: (B, start + F, C); channel j holds the value `lags[j]` steps
-           back, channel len(lags) + j its mask. choose: step k and its outputs (B, 1, ...) -> the value fed back, (B,).
+    Args:  run: (B, t, C) and a state -> outputs (B, t, ...) and the state. x: (B, start + F, C); channel j holds the value
+           `lags[j]` steps back (lag 0: something else, left as it is), channel len(lags) + j its mask.
+           choose: step k and its outputs (B, 1, ...) -> the value fed back, (B,).
     Returns: outputs of all start + F steps.
     """
     head, state = run(x[:, :start], None)
@@ -40,8 +43,10 @@ def roll_out(ops: Ops, run: Run, x: Array, start: int, lags: Sequence[int], choo
 def _with_lags(ops: Ops, x: Array, lags: Sequence[int], k: int, fed: Sequence[Array]) -> Array:
     """(B, C) with the lags that reach into the horizon replaced by what was fed back, and marked as observed."""
     count = len(lags)
-    if not any(0 < lag <= k for lag in lags):
+    reached = [0 < lag <= k for lag in lags]
+    if not any(reached):
         return x
-    values = [fed[k - lag][:, None] if 0 < lag <= k else x[:, j : j + 1] for j, lag in enumerate(lags)]
-    masks = [x[:, count + j : count + j + 1] * 0 + 1 if 0 < lag <= k else x[:, count + j : count + j + 1] for j, lag in enumerate(lags)]
+    observed = ops.zeros(x, (x.shape[0], 1)) + 1
+    values = [fed[k - lag][:, None] if own else x[:, j : j + 1] for j, (lag, own) in enumerate(zip(lags, reached, strict=True))]
+    masks = [observed if own else x[:, count + j : count + j + 1] for j, own in enumerate(reached)]
     return ops.concat([*values, *masks, x[:, 2 * count :]], 1)

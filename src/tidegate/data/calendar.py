@@ -1,7 +1,7 @@
 """Calendar features of local time stamps. In: int64 nanoseconds on the wall clock. Out: sines and cosines, from tables.
 
-Called once a training batch, so nothing here computes a sine per row: a day is looked up in one table of the 400 years after which
-the Gregorian calendar repeats, a time of day in another.
+Called once a training batch, so nothing here computes a sine per row: a day is looked up in one table of the 400 years after
+which the Gregorian calendar repeats, a time of day in another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A look at a data file before training. In: a table and the roles of its columns. Out: findings, each with what Tidegate will do.
+"""A look at a data file before training. In: a table and the roles of its columns. Out: findings, each with what Tidegate
+will do.
 
 Bad data never raises here: what build_panel would refuse becomes a finding of level "error".
 """
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.data.faults import SHOWN, Faults
+from tidegate.data.layout import Duplicates
 from tidegate.data.leaks import Leak, find_leaks
 from tidegate.data.panel import collect, roles_of
 from tidegate.data.series import Panel
@@ -24,6 +26,7 @@ OUTLIER_Z = 10.0  # robust z, so that heavy tails of ordinary data stay quiet
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 OUTLIER_SERIES = 5000
 MUCH_MISSING = 0.2
+LARGE_COUNT = 1000  # whole numbers beyond it are rather rounded measurements
 
 
 @final
@@ -43,7 +46,8 @@ class Finding:
 def check_table(
     table: Table, *, target: str | Sequence[str] | None = None, time: str | Sequence[str] | None = None, id: str | None = None,
     past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: str | Sequence[str] = (),
-    freq: str | int | None = None, uneven: bool = False, horizon: int | None = None, lookback: int | None = None,
+    freq: str | int | None = None, uneven: bool = False, duplicates: Duplicates = "error",
+    horizon: int | None = None, lookback: int | None = None,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """Errors first, then warnings, then notes.
 
@@ -54,7 +58,7 @@ def check_table(
     faults = Faults(table.source)
     panel = None
     try:
-        panel = collect(table, roles, freq=freq, uneven=uneven, duplicates="error", schema=None, faults=faults)
+        panel = collect(table, roles, freq=freq, uneven=uneven, duplicates=duplicates, schema=None, faults=faults)
     except DataError as e:
         faults.add(str(e))
     findings = list(_of_faults(faults))
@@ -115,10 +119,11 @@ def _history(panel: Panel) -> npt.NDArray[np.bool_]:
 def _missing(panel: Panel) -> Iterator[Finding]:
     history = _history(panel)
     for k, name in enumerate(panel.schema.roles.target):
-        share = float(np.isnan(panel.target[history, k]).mean()) if history.any() else 0.0
-        if share > 0:
-            level: Literal["warning", "note"] = "warning" if share > MUCH_MISSING else "note"
-            yield Finding(level, f"{share:.1%} of the values are missing", f"column {name!r}", "masked, never filled in.")
+        missing, rows = int(np.isnan(panel.target[history, k]).sum()), int(history.sum())
+        if missing:
+            level: Literal["warning", "note"] = "warning" if missing > MUCH_MISSING * rows else "note"
+            what = f"{missing:,} of {rows:,} values are missing ({missing / rows:.2%})"
+            yield Finding(level, what, f"column {name!r}", "they are masked, never filled in.")
     for covariates, role in ((panel.past, "past"), (panel.future, "future"), (panel.static, "static")):
         lacking = np.concatenate([np.isnan(covariates.numbers), covariates.codes < 0], axis=1)
         for name, share in zip(covariates.number_names + covariates.code_names, lacking.mean(axis=0).tolist(), strict=True):
@@ -179,7 +184,7 @@ def _sign(panel: Panel, name: str, y: np.ndarray) -> Iterator[Finding]:
     if len(known) == 0:
         return
     negative = int((known < 0).sum())
-    whole = bool((known == np.floor(known)).all())
+    whole = bool((known == np.floor(known)).all()) and float(np.median(known)) < LARGE_COUNT
     where = f"column {name!r}"
     if not negative:
         kind = "whole numbers, never negative (counts)" if whole else "never negative"

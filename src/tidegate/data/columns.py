@@ -1,4 +1,5 @@
-"""Columns of a table as they are kept in memory. In: arrays, lists or texts. Out: plain NumPy arrays, and text as codes and levels.
+"""Columns of a table as they are kept in memory. In: arrays, lists or texts. Out: plain NumPy arrays, and text as codes and
+levels.
 
 Text is dictionary-encoded as soon as it is met, so that nothing later loops over rows in Python. Reads no file.
 """
@@ -123,6 +124,9 @@ def column_from_texts(texts: Sequence[str]) -> Stored:
     Whole numbers written with leading zeros ("007") stay text, since as ids they would not survive; a role that
     needs numbers reads them as numbers (see numbers_of).
     """
+    plain = parse_numbers(texts) if texts and texts[0].strip() not in MISSING else None
+    if plain is not None:
+        return plain
     levels = list(dict.fromkeys(texts))
     index = {t: k for k, t in enumerate(levels)}
     codes = np.fromiter(map(index.__getitem__, texts), np.int32, len(texts))

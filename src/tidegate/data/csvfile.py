@@ -14,6 +14,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,9 +26,12 @@ from tidegate.data.faults import Faults
 from tidegate.errors import DataError
 
 if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
+
     import polars as pl
 
 DELIMITERS = (",", ";", "\t", "|")
+BLOCK = 4096  # records turned into columns at once: few lists at a time leave the garbage collector idle
 FAST_COLUMNS = 2000  # beyond it polars' cost per column exceeds the csv module's cost per cell
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
@@ -101,10 +105,14 @@ def _delimiter(data: bytes) -> str:
     return best if counts[best] else ","
 
 
+def _reader(data: bytes, delimiter: str) -> CsvReader:
+    csv.field_size_limit(2**31 - 1)
+    return csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
+
+
 def _rows(data: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) of every record."""
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
+    reader = _reader(data, delimiter)
     for fields in reader:
         yield reader.line_num, fields
 
@@ -181,6 +189,9 @@ def _fast_text(texts: pl.Series) -> Encoded:
 def _careful(data: bytes, delimiter: str, names: Sequence[str], path: Path) -> tuple[list[Stored], npt.NDArray[np.int64] | None]:
     """The columns of any file, by the csv module. A blank line is no row, except in a file of one column: a missing value."""
     width = len(names)
+    even = _even(data.rstrip(b"\r\n"), delimiter, width)
+    if even is not None:
+        return even, None
     faults = Faults(str(path))
     lines: list[int] = []
     rows: list[list[str]] = []
@@ -202,6 +213,25 @@ def _careful(data: bytes, delimiter: str, names: Sequence[str], path: Path) -> t
     columns = [column_from_texts(texts) for texts in zip(*rows, strict=True)] or [np.empty(0) for _ in names]
     plain = lines == list(range(2, len(lines) + 2))
     return columns, None if plain else np.array(lines, dtype=np.int64)
+
+
+def _even(data: bytes, delimiter: str, width: int) -> list[Stored] | None:
+    """The columns of a file that has one whole record on every line; None if a line needs a closer look."""
+    reader = _reader(data, delimiter)
+    texts: list[list[str]] = [[] for _ in range(width)]
+    count = 0
+    try:
+        while records := list(islice(reader, BLOCK)):
+            if set(map(len, records)) != {width}:
+                return None
+            count += len(records)
+            for column, block in zip(texts, zip(*records, strict=True), strict=True):
+                column.extend(block)
+    except csv.Error:
+        return None
+    if reader.line_num != count:
+        return None
+    return [column_from_texts(column[1:]) for column in texts]
 
 
 def _decimal_commas(names: Sequence[str], columns: Sequence[Stored], path: Path) -> tuple[list[Stored], tuple[str, ...]]:

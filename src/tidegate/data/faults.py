@@ -23,7 +23,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        return f"{place}{self.what}. {self.remedy}".rstrip()
+        return f"{place}{self.what.rstrip('.')}. {self.remedy}".rstrip()
 
 
 @final

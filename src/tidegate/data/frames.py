@@ -1,7 +1,8 @@
 """Frames of other libraries. In: a pandas, polars or pyarrow frame. Out: stored columns and zones; and back to such a frame.
 
-The libraries are imported where used (two of them have no types, hence Any in this file). Numbers without missing values and text codes
-are taken over without a copy where the library allows it; what Tidegate cannot use (lists, durations, binary) is left out by name, so that an unused odd column harms nobody.
+The libraries are imported where used (two of them have no types, hence Any in this file). Numbers without missing values and
+text codes are taken over without a copy where the library allows it; what Tidegate cannot use (lists, durations, binary) is
+left out by name, so that an unused odd column harms nobody.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Leak:
 
 
 def find_leaks(panel: Panel, horizon: int) -> Iterator[Leak]:
-    """Past covariates that show the target 1..horizon steps ahead, future ones that show it at any step from -horizon to horizon."""
+    """Past covariates that show the target 1..horizon steps ahead, future ones that show it within horizon steps either way."""
     reach = min(horizon, LONGEST)
     rows = _sample(panel, reach)
     for role, covariates, lags in (("past", panel.past, range(1, reach + 1)), ("future", panel.future, range(-reach, reach + 1))):
@@ -56,7 +56,7 @@ def _sample(panel: Panel, reach: int) -> npt.NDArray[np.int64]:
 
 
 def _steps(values: np.ndarray, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Differences of the sampled values, scaled to at most 1 so that squares neither overflow nor vanish; NaN at borders, gaps."""
+    """Differences of the sampled values, scaled to at most 1 so that squares stay in range; NaN at borders and gaps."""
     taken = np.where(rows >= 0, values[rows], np.nan).astype(np.float64)
     largest = np.nanmax(np.abs(taken), initial=0.0) or 1.0
     steps: npt.NDArray[np.float64] = np.diff(taken / largest)

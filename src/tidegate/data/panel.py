@@ -1,5 +1,5 @@
-"""Building a panel. In: a table and the roles of its columns. Out: one frozen Panel (series.py), or one DataError that tells every fault
-of the table. What a caller of panels needs is importable from here.
+"""Building a panel. In: a table and the roles of its columns. Out: one frozen Panel (series.py), or one DataError that tells
+every fault of the table. What a caller of panels needs is importable from here.
 
 Rows are walked by NumPy alone. A column that needs no moving is the source's own array, not a copy.
 """
@@ -29,8 +29,8 @@ __all__ = ["Covariates", "FutureValues", "Panel", "Roles", "Schema", "build_pane
 
 def build_panel(
     table: Table, *, target: str | Sequence[str] | None = None, time: str | Sequence[str] | None = None, id: str | None = None,
-    past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: str | Sequence[str] = (), freq: str | int | None = None,
-    uneven: bool = False, duplicates: Duplicates = "error", schema: Schema | None = None,
+    past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: str | Sequence[str] = (),
+    freq: str | int | None = None, uneven: bool = False, duplicates: Duplicates = "error", schema: Schema | None = None,
 ) -> Panel:  # fmt: skip
     """A panel of a table.
 
@@ -75,8 +75,8 @@ def roles_of(
 
 
 def _roles_of_schema(
-    schema: Schema, target: str | Sequence[str] | None, time: str | Sequence[str] | None, id: str | None, past: str | Sequence[str],
-    future: str | Sequence[str], static: str | Sequence[str],
+    schema: Schema, target: str | Sequence[str] | None, time: str | Sequence[str] | None, id: str | None,
+    past: str | Sequence[str], future: str | Sequence[str], static: str | Sequence[str],
 ) -> Roles:  # fmt: skip
     """The model's roles; a role given by the caller must be the same."""
     given = {"target": target, "time": time, "id": id, "past": past, "future": future, "static": static}
@@ -91,9 +91,10 @@ def _roles_of_schema(
 
 
 def collect(
-    table: Table, roles: Roles, *, freq: str | int | None, uneven: bool, duplicates: Duplicates, schema: Schema | None, faults: Faults
+    table: Table, roles: Roles, *, freq: str | int | None, uneven: bool, duplicates: Duplicates, schema: Schema | None,
+    faults: Faults,
 ) -> Panel | None:  # fmt: skip
-    """The panel as far as it can be built, faults noted as they are met; None where no rows can be placed (always with a fault)."""
+    """The panel as far as it can be built, faults noted as they are met; None (and a fault) where no row can be placed."""
     columns_present(table, roles, faults)
     if len(table) == 0:
         faults.add("the table has no rows", "", "Give at least one row.")
@@ -128,8 +129,8 @@ class Placed:
 
 
 def _place(
-    table: Table, roles: Roles, freq: str | int | None, uneven: bool, duplicates: Duplicates, schema: Schema | None, faults: Faults,
-    notes: list[str],
+    table: Table, roles: Roles, freq: str | int | None, uneven: bool, duplicates: Duplicates, schema: Schema | None,
+    faults: Faults, notes: list[str],
 ) -> Placed | None:  # fmt: skip
     """Which series and which clock position every row has."""
     series = series_of(table, roles.id, faults)

@@ -1,5 +1,5 @@
-"""What a model remembers of its data: roles of the columns, the clock, category levels, number scales. In: choices and fit rows.
-Out: frozen records that go into the model file as plain JSON and come back strictly checked."""
+"""What a model remembers of its data: roles of the columns, the clock, category levels, number scales. In: choices and fit
+rows. Out: frozen records that go into the model file as plain JSON and come back strictly checked."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Roles:
     def to_json(self) -> dict[str, object]:
         """A plain dict."""
         return {
-            "target": list(self.target), "time": list(self.time), "id": self.id, "past": list(self.past), "future": list(self.future),
-            "static": list(self.static),
+            "target": list(self.target), "time": list(self.time), "id": self.id, "past": list(self.past),
+            "future": list(self.future), "static": list(self.static),
         }  # fmt: skip
 
     @classmethod
@@ -83,8 +83,8 @@ def names_of(option: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
 class Schema:
     """A panel's schema.
 
-    levels: category covariate -> its levels by count, at most MAX_LEVELS, then "<other>". scales: number covariate -> (mean, standard
-    deviation) over the fit rows, deviation 1 if constant. uneven: rows are not on a grid, time gaps count.
+    levels: category covariate -> its levels by count, at most MAX_LEVELS, then "<other>". scales: number covariate -> (mean,
+    standard deviation) over the fit rows, deviation 1 if constant. uneven: rows are not on a grid, time gaps count.
     """
 
     roles: Roles

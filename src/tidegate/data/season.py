@@ -1,7 +1,8 @@
-"""Which season lengths the data supports. In: series and candidate lengths. Out: seasons, short to long, (1,) when there is none.
+"""Which season lengths the data supports. In: series and candidate lengths. Out: seasons, short to long, (1,) when there is
+none.
 
-The test is the one of the M4 competition (autocorrelation at the season against a 90 % noise band; Makridakis et al. 2020), on
-differences, so that neither a trend nor a slow yearly wave passes for a season, and on the mean over a sample of series.
+The test is the one of the M4 competition (autocorrelation at the season against a 90 % noise band; Makridakis et al. 2020),
+on differences, so that neither a trend nor a slow yearly wave passes for a season, and on the mean over a sample of series.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _spread(acf: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _acf(x: npt.NDArray[np.float64], lags: int) -> npt.NDArray[np.float64] | None:
-    """(lags+1,) autocorrelation of a series that may hold NaN, each lag averaged over the pairs it has; None if it is constant."""
+    """(lags+1,) autocorrelation of a series that may hold NaN, each lag a mean over the pairs it has; None if it is constant."""
     known = np.isfinite(x)
     if known.sum() < 4:
         return None

@@ -1,5 +1,5 @@
-"""The panel: many series on one clock, ready for a net. In: arrays made by panel.build_panel, or read from a model file. Out: two frozen
-records and nothing hidden. Decides nothing and checks nothing."""
+"""The panel: many series on one clock, ready for a net. In: arrays made by panel.build_panel, or read from a model file. Out:
+two frozen records and nothing hidden. Decides nothing and checks nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Panel:
         return self.target[self.offsets[i] : self.offsets[i + 1] - self.future_rows[i]]
 
     def times(self, i: int, first: int, count: int) -> np.ndarray:
-        """Times of `count` rows of series i from row `first` on, also before its beginning and beyond its end: int64 or datetime64[ns]."""
+        """Times of `count` rows of series i from row `first` on, also outside its rows: int64 or datetime64[ns]."""
         rows = np.arange(first, first + count)
         clock = self.schema.clock
         if self.elapsed is None or self.origins is None:

@@ -1,4 +1,5 @@
-"""Plain JSON data read strictly. In: a mapping from a model file. Out: its fields, each of the type asked for, or a FormatError."""
+"""Plain JSON data read strictly. In: a mapping from a model file. Out: its fields, each of the type asked for, or a
+FormatError."""
 
 from __future__ import annotations
 

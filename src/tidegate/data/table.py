@@ -1,5 +1,5 @@
-"""The table: named columns of one source. In: a path, a frame of pandas, polars or pyarrow, arrays. Out: a frozen Table, and the
-caller's own kind of frame again. Gives columns no roles; see panel.py."""
+"""The table: named columns of one source. In: a path, a frame of pandas, polars or pyarrow, arrays. Out: a frozen Table, and
+the caller's own kind of frame again. Gives columns no roles; see panel.py."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def _from_arrays(series: Sequence[object]) -> Table:
             )
         if a.shape[1:] != arrays[0].shape[1:]:
             raise DataError(
-                f"list of arrays: series {k}: expected {arrays[0].shape[1:] or 'one'} column(s) as in series 0, got shape {a.shape}."
+                f"list of arrays: series {k}: expected columns as in series 0, of shape {arrays[0].shape}, got shape {a.shape}."
             )
     lengths = [len(a) for a in arrays]
     ids = encode(map(str, range(len(arrays))))

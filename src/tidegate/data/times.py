@@ -1,5 +1,6 @@
-"""The clock: a regular time axis. In: time stamps or whole numbers. Out: positions (int64) on the axis, time stamps again, calendar
-features and natural season lengths. What a text means is timetext.py's matter; which season the data has is season.py's."""
+"""The clock: a regular time axis. In: time stamps or whole numbers. Out: positions (int64) on the axis, time stamps again,
+calendar features and natural season lengths. What a text means is timetext.py's matter; which season the data has is
+season.py's."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ ClockKind: TypeAlias = Literal["integer", "duration", "month", "business"]
 BLOCK = 1 << 20  # rows worked on at once, so that long columns need little memory beside themselves
 SAMPLE_SERIES, SAMPLE_ROWS = 200, 5000
 UNITS = {
-    "ns": 1, "us": 10**3, "ms": 10**6, "s": SECOND, "S": SECOND, "sec": SECOND, "min": MINUTE, "T": MINUTE, "t": MINUTE, "m": MINUTE,
-    "h": HOUR, "H": HOUR, "hour": HOUR, "d": DAY, "D": DAY, "day": DAY, "w": 7 * DAY, "W": 7 * DAY, "week": 7 * DAY,
+    "ns": 1, "us": 10**3, "ms": 10**6, "s": SECOND, "S": SECOND, "sec": SECOND, "min": MINUTE, "T": MINUTE, "t": MINUTE,
+    "m": MINUTE, "h": HOUR, "H": HOUR, "hour": HOUR, "d": DAY, "D": DAY, "day": DAY, "w": 7 * DAY, "W": 7 * DAY, "week": 7 * DAY,
 }  # fmt: skip
 MONTHS = {
     "M": 1, "MS": 1, "ME": 1, "mo": 1, "month": 1, "Q": 3, "QS": 3, "QE": 3, "q": 3, "quarter": 3,
@@ -46,8 +47,8 @@ class Located(NamedTuple):
 class Clock:
     """A regular axis; position k <-> the time k steps after the anchor.
 
-    step: units of the integer axis, ns, months or business days, at least 1. anchor: the integer, or ns on the wall clock of the zone
-    (in UTC where the step is no whole number of days). text_format: how the time column of a file looked.
+    step: units of the integer axis, ns, months or business days, at least 1. anchor: the integer, or ns on the wall clock of the
+    zone (in UTC where the step is no whole number of days). text_format: how the time column of a file looked.
     """
 
     kind: ClockKind
@@ -95,7 +96,7 @@ class Clock:
         return (number // 5 * 7 + number % 5 - 3) * DAY + clock
 
     def locate(self, ticks: npt.NDArray[np.int64]) -> Located:
-        """The position at or before each tick (integer, or ns in UTC if there is a zone), and whether it is exact. Works in blocks."""
+        """The position at or before each tick (integer, or ns in UTC), and whether it is exact. Works in blocks."""
         positions = np.empty(len(ticks), np.int64)
         on_grid = np.empty(len(ticks), bool)
         for a in range(0, len(ticks), BLOCK):
@@ -131,7 +132,7 @@ class Clock:
         )
 
     def _floor(self, ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Position at or before each tick (may miss by one where the clock of a zone changes at midnight: then off-grid anyway)."""
+        """Position at or before each tick."""
         local = to_local(ticks, self.zone) if self._walks_locally else ticks
         if self.kind == "month":
             anchor_month, _, _ = _civil(np.int64(self.anchor))
@@ -339,7 +340,8 @@ def _anchored(
 ) -> Clock:  # fmt: skip
     """The clock with its anchor at the first time, local where it walks locally."""
     if uneven and kind in ("month", "business"):
-        kind, step = "duration", step * (30 * DAY if kind == "month" else DAY)
+        step *= 30 * DAY if kind == "month" else DAY
+        kind = "duration"
     clock = Clock(kind=kind, step=step, anchor=first, zone=zone, text_format=text_format, month_end=month_end)
     if zone is None or not clock._walks_locally:
         return clock
@@ -400,10 +402,10 @@ def _calendar_step(local: npt.NDArray[np.int64], gaps: npt.NDArray[np.int64]) ->
     last = (month_start(months + 1) - month_start(months)) // DAY - 1
     same_day, at_end = bool((day == day[0]).all()), bool((day == last).all())
     if gaps.min() >= 27 * DAY and (same_day or at_end):
-        steps = np.diff(months).astype(np.int64)
+        steps = np.asarray(np.diff(months), np.int64)
         return "month", _typical(steps[steps > 0], False), at_end and not (same_day and day[0] < 28)
     weekday = (local // DAY + 3) % 7
-    steps_in_days = np.diff(np.unique(local // DAY).astype(np.int64))
+    steps_in_days = np.asarray(np.diff(np.unique(local // DAY)), np.int64)
     whole_weeks = len(steps_in_days) >= 5 and (steps_in_days == 3).any()
     if whole_weeks and (weekday < 5).all() and _typical(steps_in_days, False) == 1:
         return "business", 1, False

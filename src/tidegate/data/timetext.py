@@ -1,7 +1,8 @@
-"""Time stamps written as text. In: texts. Out: int64 nanoseconds, the zone, and the format, so that answers are written the same way.
+"""Time stamps written as text. In: texts. Out: int64 nanoseconds, the zone, and the format, so that answers are written the
+same way.
 
-One column has one format, found from its first text; nothing is guessed value by value. A date such as 03/04/2020 is read only where
-the column itself shows which number is the day.
+One column has one format, found from its first text; nothing is guessed value by value. A date such as 03/04/2020 is read
+only where the column itself shows which number is the day.
 """
 
 from __future__ import annotations

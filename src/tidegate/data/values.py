@@ -1,4 +1,5 @@
-"""Columns made ready for a net. In: a table, a layout, a schema. Out: targets as they are, covariates standardised or as codes; faults.
+"""Columns made ready for a net. In: a table, a layout, a schema. Out: targets as they are, covariates standardised or as
+codes; faults.
 
 Nothing is imputed: a missing number stays NaN, a missing category -1.
 """
@@ -133,7 +134,7 @@ class Codec:
         lost = np.isinf(out)
         if lost.any():
             self.faults.add(
-                f"column {name!r}: {int(lost.sum())} values are too far from what the model was fitted on (mean {mean:g}, deviation {deviation:g})",
+                f"column {name!r}: {int(lost.sum())} values are too far off those of training ({mean:g} +- {deviation:g})",
                 "", "Mend the values.",
             )  # fmt: skip
         return np.where(lost, np.nan, out).astype(np.float32)

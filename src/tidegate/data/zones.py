@@ -1,4 +1,5 @@
-"""Time zones as arithmetic on int64 nanoseconds. In: instants in UTC, or local wall-clock times. Out: the other of the two, vectorised.
+"""Time zones as arithmetic on int64 nanoseconds. In: instants in UTC, or local wall-clock times. Out: the other of the two,
+vectorised.
 
 A zone is an IANA name or a fixed offset "+01:00". Changes of the clock are tabled once a zone for 1900-2100; later ones are
 not known today. Leaves the reading of time text to timetext.py.
@@ -83,7 +84,11 @@ def to_local(utc: npt.NDArray[np.int64], zone: str | None) -> npt.NDArray[np.int
     table = changes(zone)
     if len(table.at) == 0:
         return np.asarray(utc + table.offsets[0])
-    return np.asarray(utc + table.offsets[np.searchsorted(table.at, utc, side="right")])
+    # A batch spans few changes of the clock: the search over those few is the fast one.
+    first, last = np.searchsorted(table.at, (utc.min(), utc.max()), side="right") if utc.size else (0, 0)
+    if first == last:
+        return np.asarray(utc + table.offsets[first])
+    return np.asarray(utc + table.offsets[first + np.searchsorted(table.at[first:last], utc, side="right")])
 
 
 def to_utc(local: npt.NDArray[np.int64], zone: str | None) -> npt.NDArray[np.int64]:
@@ -101,7 +106,7 @@ def to_utc(local: npt.NDArray[np.int64], zone: str | None) -> npt.NDArray[np.int
 
 
 def instants_text(instants: np.ndarray, zone: str | None) -> list[str]:
-    """Instants as ISO text: dates where all are at midnight, else with time; a zone's in UTC with Z (fixed offsets keep theirs)."""
+    """Instants as ISO text: dates where all are at midnight, else with time; a zone's in UTC with Z (a fixed offset stays)."""
     ticks = np.asarray(instants, dtype="datetime64[ns]").view(np.int64)
     fixed = zone is not None and len(changes(zone).at) == 0
     offset = int(changes(zone).offsets[0]) if zone is not None and fixed else 0

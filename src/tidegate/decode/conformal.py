@@ -19,67 +19,63 @@ _TAIL_SCORES = 20  # scores beyond the quantile that a group of steps must hold,
 _GROUP_WINDOWS = 50  # scores of one window move together: below this many windows all steps share one correction
 
 
-def calibrate(truth: Floats, lo: Floats, hi: Floats, scale: Floats, level: float) -> Floats:
-    """The correction of one interval level: conformalised quantile regression (CQR).
+def calibrate(truth: Floats, lo: Floats, hi: Floats, median: Floats, level: float) -> Floats:
+    """The correction of one interval level: conformalised quantile regression, normalised by each side's width (CQR-m).
 
-    score = max(lo - y, y - hi) / scale;  correction = the ceil((n + 1) level / 100)-th smallest of n scores. Scores are
-    pooled over all steps, or over groups of neighbouring steps where there are 50 windows and each group has 20
-    scores in its tail.
+    score = max((y - median) / (hi - median), (median - y) / (median - lo));  factor = the ceil((n + 1) level / 100)-th smallest of n
+    scores. Normalised by the width, an interval that the net made wide stays wide and a narrow one narrow; a plain difference
+    (CQR) adds the same to all. Scores are pooled over all steps, or over groups of neighbouring steps where there are 50 windows and
+    each group has 20 scores in its tail.
 
-    Args:  truth, lo, hi: (W, F); unknown truths are NaN and left out. scale: (W,) the size of each window's series; windows whose
-        scale is not above 0 are left out. level: percent, in (0, 100).
-    Returns: (F,) one correction for each step, in units of scale; negative where the intervals were too wide.
+    Args:  truth, lo, hi, median: (W, F); unknown truths are NaN and left out, and so are sides without width. level: percent, in (0, 100).
+    Returns: (F,) the factor of both sides' widths for each step; below 1 where the intervals were too wide.
     Raises: ConfigError for the level; DataError if there are too few known truths for the level; ShapeError.
-    Reference: Romano, Patterson & Candès, NeurIPS 2019.
+    Reference: Romano, Patterson & Candès, NeurIPS 2019; Kivaranovic, Johnson & Leeb, AISTATS 2020 (CQR-m).
     """
     if not 0.0 < level < 100.0:
         raise ConfigError(f"level: expected a percentage between 0 and 100, such as 80, got {level!r}")
-    windows, horizon = _checked(truth, lo, hi, scale)
-    unit = np.where(np.isfinite(scale) & (scale > 0.0), scale, np.nan)[:, None]
-    scores = np.maximum(lo - truth, truth - hi) / unit
+    windows, horizon = _checked(truth, lo, hi, median)
+    above = truth >= median
+    width = np.where(above, hi - median, median - lo)
+    scores = np.abs(truth - median) / np.where(width > 0.0, width, np.nan)
     known = int(np.isfinite(scores).sum())
-    correction = np.empty(horizon)
+    factor = np.empty(horizon)
     for steps in _groups(windows, horizon, known, level):
-        correction[steps] = _corrected_quantile(scores[:, steps], level)
-    return correction
+        factor[steps] = _corrected_quantile(scores[:, steps], level)
+    return factor
 
 
-def calibrate_levels(truth: Floats, lo: Mapping[float, Floats], hi: Mapping[float, Floats], scale: Floats) -> dict[float, Floats]:
-    """The correction (F,) of each level, rising; see `calibrate`."""
-    return {level: calibrate(truth, lo[level], hi[level], scale, level) for level in sorted(lo)}
+def calibrate_levels(truth: Floats, lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats) -> dict[float, Floats]:
+    """The factor (F,) of each level, rising; see `calibrate`."""
+    return {level: calibrate(truth, lo[level], hi[level], median, level) for level in sorted(lo)}
 
 
 def apply(
-    lo: Mapping[float, Floats],
-    hi: Mapping[float, Floats],
-    median: Floats,
-    scale: Floats,
-    corrections: Mapping[float, Floats],
+    lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats, factors: Mapping[float, Floats]
 ) -> tuple[dict[float, Floats], dict[float, Floats]]:
-    """Move the ends of every level's interval by its correction; a level without one keeps its ends.
+    """Stretch or shrink every level's interval around the median by its factor; a level without one keeps its ends.
 
     No end crosses the median, and each interval holds the narrower ones. Both can only widen an interval.
 
-    Args:  lo, hi: (W, F) for each level. median: (W, F). scale: (W,). corrections: (F,) for each level, in units of scale.
+    Args:  lo, hi: (W, F) for each level. median: (W, F). factors: (F,) for each level.
     Returns: the new lo and hi, levels rising.
     """
     new_lo: dict[float, Floats] = {}
     new_hi: dict[float, Floats] = {}
     inner_lo, inner_hi = median, median
     for level in sorted(lo):
-        _checked(median, lo[level], hi[level], scale)
-        move = scale[:, None] * corrections[level] if level in corrections else 0.0
-        inner_lo = new_lo[level] = np.minimum(lo[level] - move, inner_lo)
-        inner_hi = new_hi[level] = np.maximum(hi[level] + move, inner_hi)
+        _checked(median, lo[level], hi[level], median)
+        factor = factors.get(level, np.ones(median.shape[1]))
+        inner_lo = new_lo[level] = np.minimum(median + factor * (lo[level] - median), inner_lo)
+        inner_hi = new_hi[level] = np.maximum(median + factor * (hi[level] - median), inner_hi)
     return new_lo, new_hi
 
 
-def _checked(truth: Floats, lo: Floats, hi: Floats, scale: Floats) -> tuple[int, int]:
+def _checked(truth: Floats, lo: Floats, hi: Floats, median: Floats) -> tuple[int, int]:
     check_shape("truth", truth, "W F")
     windows, horizon = truth.shape
-    check_shape("lo", lo, "W F", W=windows, F=horizon)
-    check_shape("hi", hi, "W F", W=windows, F=horizon)
-    check_shape("scale", scale, "W", W=windows)
+    for name, array in (("lo", lo), ("hi", hi), ("median", median)):
+        check_shape(name, array, "W F", W=windows, F=horizon)
     return windows, horizon
 
 

@@ -96,16 +96,18 @@ def tail_cut(lines: Lines, horizon: int, windows: int, step: int) -> Cut:
     return Cut(which[keep], cutoffs[keep].astype(np.int64))
 
 
-def seen_in_training(card: Mapping[str, Plain], panel: Panel, cut: Cut) -> tuple[str, ...]:
-    """A warning where the windows' truths end before the training data did."""
-    last = card.get("last_position")
-    ends = panel.starts[cut.lines // panel.target.shape[1]] + cut.cutoffs
-    if isinstance(last, int) and len(ends) and int(ends.min()) <= last:
-        return (
-            "Some of these windows may have been trained on: the model's training data reach past their cutoffs, so the figures flatter it. "
-            "Use backtest, which holds them back, or bring rows after the training data.",
-        )
-    return ()
+def seen_in_training(trained: Panel, panel: Panel, cut: Cut) -> tuple[str, ...]:
+    """A warning where windows forecast rows that the model was trained on."""
+    ends = {name: int(end) for name, end in zip(trained.ids, trained.starts + np.asarray(trained.lengths), strict=True)}
+    series = cut.lines // panel.target.shape[1]
+    first = (panel.starts[series] + cut.cutoffs).tolist()
+    seen = sum(f < ends.get(panel.ids[i], f) for i, f in zip(series.tolist(), first, strict=True))
+    if not seen:
+        return ()
+    return (
+        f"{seen} of {len(first)} windows forecast rows that the model was trained on, so these figures flatter it: "
+        "use backtest, which holds them back, or bring rows after the training data.",
+    )
 
 
 def windows_of(lines: Lines, cut: Cut, horizon: int, season: int) -> Windows:

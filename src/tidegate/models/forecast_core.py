@@ -31,7 +31,7 @@ PATH_SEED = 0
 
 
 class Corrections(NamedTuple):
-    """Conformal corrections in units of scale: one row a level of `levels`, one column a step."""
+    """Conformal factors of the intervals' widths: one row a level of `levels`, one column a step."""
 
     levels: tuple[float, ...]
     values: Floats  # (len(levels), F)
@@ -39,7 +39,7 @@ class Corrections(NamedTuple):
     def at(self, level: float) -> Floats:
         """(F,) correction of any level, linear between those that were calibrated."""
         if not self.levels:
-            return np.zeros(self.values.shape[1])
+            return np.ones(self.values.shape[1])
         return np.array([np.interp(level, self.levels, column) for column in self.values.T])
 
 
@@ -48,7 +48,8 @@ class Corrections(NamedTuple):
 class Core:
     """A plan, its trained nets and their corrections.
 
-    lower: smallest possible value, or None. paths: sample paths of the recursive decoder.
+    lower: smallest possible value, or None. paths: sample paths of the recursive decoder. ids: the training series, where each has a
+    learnt vector of its own.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Core:
     corrections: Corrections | None
     lower: float | None
     paths: int
+    ids: tuple[str | int, ...] = ()
 
     def forecasts(self, lines: Lines, cut: Cut, levels: Sequence[float], known: Known | None = None, *, deciles: bool = False) -> Forecasts:
         """Point, intervals and, if asked for, the nine deciles of every window, (W, F) each.
@@ -63,19 +65,19 @@ class Core:
         The point is the median (the mean where the output is "point").
         """
         wanted = _wanted(levels, deciles)
-        q, scale = self.quantiles(lines, cut, wanted, known)
-        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), scale, levels, deciles)
+        q, _ = self.quantiles(lines, cut, wanted, known)
+        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), levels, deciles)
 
     def from_outputs(self, outputs: Sequence[Mapping[str, npt.NDArray[np.floating]]], scale: Scale, levels: Sequence[float]) -> Forecasts:
         """Forecasts from the outputs of every net, for a stream that ran them itself."""
         wanted = _wanted(levels, False)
         q: Floats = np.mean([quantile_grid(self.plan, o["raw"], o["base"], scale, wanted) for o in outputs], axis=0)
-        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), scale, levels, False)
+        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), levels, False)
 
-    def _forecasts(self, at: Mapping[float, Floats], scale: Scale, levels: Sequence[float], deciles: bool) -> Forecasts:
+    def _forecasts(self, at: Mapping[float, Floats], levels: Sequence[float], deciles: bool) -> Forecasts:
         lo, hi = ({level: at[level_ends(level)[side]] for level in levels} for side in (0, 1))
         if self.corrections is not None and self.plan.output != "point":
-            lo, hi = conformal.apply(lo, hi, at[0.5], scale.unit, {level: self.corrections.at(level) for level in levels})
+            lo, hi = conformal.apply(lo, hi, at[0.5], {level: self.corrections.at(level) for level in levels})
         lo, hi = ({level: self._bounded(v) for level, v in part.items()} for part in (lo, hi))
         grid = self._bounded(np.stack([at[p] for p in DECILES], -1)) if deciles else None
         if self.plan.output == "point":
@@ -84,7 +86,7 @@ class Core:
 
     def quantiles(self, lines: Lines, cut: Cut, p: Sequence[float], known: Known | None = None) -> tuple[Floats, Scale]:
         """(W, F, len(p)) uncorrected quantiles, the mean over the nets, and each window's scale."""
-        front = FrontEnd(self.plan, lines, whole=self.plan.scaling == "running")
+        front = FrontEnd(self.plan, lines, ids=self.ids, whole=self.plan.scaling == "running")
         parts, scales = [], []
         for start in range(0, len(cut.lines), CHUNK):
             windows = front.windows(Cut(cut.lines[start : start + CHUNK], cut.cutoffs[start : start + CHUNK]), known)
@@ -105,12 +107,13 @@ class Core:
         truth = lines.values(cut, 0, self.plan.horizon)
         plain = replace(self, corrections=None)
         ends = {level: level_ends(level) for level in CALIBRATED}
-        wanted = sorted({p for pair in ends.values() for p in pair})
-        q, scale = plain.quantiles(lines, cut, wanted)
+        wanted = sorted({0.5, *(p for pair in ends.values() for p in pair)})
+        q, _ = plain.quantiles(lines, cut, wanted)
+        median = q[..., wanted.index(0.5)]
         levels, values = [], []
         for level, (low, high) in ends.items():
             try:
-                values.append(conformal.calibrate(truth, q[..., wanted.index(low)], q[..., wanted.index(high)], scale.unit, level))
+                values.append(conformal.calibrate(truth, q[..., wanted.index(low)], q[..., wanted.index(high)], median, level))
                 levels.append(level)
             except DataError:  # too few truths for this level; `at` takes the nearest calibrated one
                 continue

@@ -103,7 +103,7 @@ def _finished(options: ForecastOptions, problem: ForecastProblem, panel: Panel, 
 
     plan, lines = problem.plan, problem.lines
     lower = 0.0 if options.output == "negative_binomial" and options.lower is None else options.lower
-    honest = Core(plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths)
+    honest = Core(plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths, panel.ids if plan.known_lines else ())
     cut = problem.validation_cut()
     corrections = honest.with_corrections(lines, cut).corrections if options.calibrate and len(cut.lines) else None
     core = replace(honest, nets=_nets(problem, [m.final for m in result.members]), corrections=corrections)
@@ -119,12 +119,10 @@ def _nets(problem: ForecastProblem, weights: list[dict[str, npt.NDArray[np.gener
 
 def _card(options: ForecastOptions, problem: ForecastProblem, panel: Panel, result: FitResult) -> dict[str, Plain]:
     lengths = np.asarray(panel.lengths)
-    ends = panel.starts + lengths
     return {
         "source": panel.source.rsplit("/", 1)[-1],
         "series": panel.n_series,
         "rows": int(lengths.sum()),
-        "last_position": int(ends.max(initial=0)) - 1,
         "data_sha256": _hash(panel),
         "seed": options.seed,
         "steps": result.steps,

@@ -79,7 +79,7 @@ def unpack(file: File, where: str) -> Unpacked:
     panel = _panel(file, Schema.from_json(header_part(header, "schema", where)), where)
     _check_panel(panel, plan, where)
     card = dict(header_part(header, "card", where))
-    return Unpacked(Core(plan, nets, corrections, lower, paths), panel, card, cast(int, header["steps"]), str(header["kind"]))
+    return Unpacked(Core(plan, nets, corrections, lower, paths, panel.ids if plan.known_lines else ()), panel, card, cast(int, header["steps"]), str(header["kind"]))
 
 
 def tail(panel: Panel, rows: int) -> Panel:

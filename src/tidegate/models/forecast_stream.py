@@ -164,7 +164,7 @@ class _Running:
         self._at = self._scale.scale()
         lines = Lines(panel)
         cut = Cut(np.arange(self._lines, dtype=np.int64), lines.lengths)
-        windows = FrontEnd.stepping(plan, lines, self._at).windows(cut, limit=plan.segment)
+        windows = FrontEnd.stepping(plan, lines, self._at, self._core.ids).windows(cut, limit=plan.segment)
         phase = self._seen % plan.segment
         self._outputs = []
         for net, states in zip(self._core.nets, self._states, strict=True):

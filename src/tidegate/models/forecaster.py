@@ -148,7 +148,7 @@ class Forecaster(Model):
         fitted = self._ready()
         panel = self._like_fit(read_table(frame))
         cut = answers.tail_cut(Lines(panel), self.options.horizon, 1, self.options.horizon)
-        notes = answers.seen_in_training(fitted.card, panel, cut)
+        notes = answers.seen_in_training(fitted.panel, panel, cut)
         return answers.evaluation(fitted.core, Lines(panel), cut, levels, against or {}, notes)
 
     def backtest(

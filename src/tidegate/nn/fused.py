@@ -1,7 +1,7 @@
 """One recurrent layer through torch's own kernels. In: (B, T, I), lengths, state, weights. Out: outputs and final state.
 
-The values are those of blocks.recurrent; a test holds the two together. A ragged batch goes through torch's packed path, so that its
-cost follows the sum of the lengths; rows of length 0, which torch refuses, keep their state.
+The values are those of blocks.recurrent; a test holds the two together. A ragged batch goes through torch's packed path, so that
+its cost follows the sum of the lengths; rows of length 0, which torch refuses, keep their state.
 """
 
 from __future__ import annotations

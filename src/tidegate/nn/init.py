@@ -1,7 +1,8 @@
 """Initial values of the tasks' nets. In: a spec and a generator. Out: one tensor a weight.
 
 Recurrent weights: orthogonal for each gate (Saxe et al. 2014), the identity for ReLU cells (Le et al. 2015). Forget bias 1
-(Jozefowicz et al. 2015), or chrono where the time scale is known (Tallec & Ollivier 2018). torch's two biases count as one: bias_hh is 0.
+(Jozefowicz et al. 2015), or chrono where the time scale is known (Tallec & Ollivier 2018). torch's two biases count as one:
+bias_hh is 0.
 The layers of tidegate.nn draw torch's own initial values instead.
 """
 
@@ -61,8 +62,10 @@ def _time_bias(block: Recurrent, bias: Tensor, rng: torch.Generator) -> None:
 
 def _orthogonal(size: int, rng: torch.Generator) -> Tensor:
     q, r = torch.linalg.qr(torch.randn(size, size, generator=rng, dtype=torch.float64))
-    return (q * torch.sign(torch.diagonal(r))).to(torch.float32)
+    matrix: Tensor = q * torch.sign(torch.diagonal(r))
+    return matrix.to(torch.float32)
 
 
 def _uniform(shape: tuple[int, ...], bound: float, rng: torch.Generator) -> Tensor:
-    return (torch.rand(shape, generator=rng) * 2.0 - 1.0) * bound
+    draws: Tensor = (torch.rand(shape, generator=rng) * 2.0 - 1.0) * bound
+    return draws

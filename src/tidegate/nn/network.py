@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tidegate.blocks.graph import Ran, run
+from tidegate.blocks.weights import check_weights
 from tidegate.nn.init import initial_weights
 from tidegate.nn.ops import TorchOps
 from tidegate.spec import Spec
@@ -47,7 +48,8 @@ class Network(nn.Module):
         return {name: value.detach().cpu().numpy().copy() for name, value in self.weights().items()}
 
     def load(self, arrays: Mapping[str, npt.NDArray[np.floating]]) -> None:
-        """Take weights from NumPy arrays of the same names and shapes."""
+        """Take weights from NumPy arrays. Raises: FormatError unless they are exactly those of the spec."""
+        check_weights(self.spec, arrays)
         with torch.no_grad():
             for name, value in self.weights().items():
-                value.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+                value.copy_(torch.tensor(arrays[name]))

@@ -1,4 +1,7 @@
-"""Ops on torch, differentiable. In and out: tensors. The recurrent operation takes torch's fused kernels; nn.reference has its slow twin."""
+"""Ops on torch, differentiable. In and out: tensors.
+
+The recurrent operation takes torch's fused kernels; blocks.recurrent is its slow twin.
+"""
 
 from __future__ import annotations
 
@@ -112,12 +115,19 @@ class TorchOps:
         """(B, 1) bool."""
         return (lengths > step)[:, None]
 
+    def zero_padding(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """0 past each row's length, with gradient 0 there even where x is NaN."""
+        valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        return torch.where(valid[..., None], x, torch.zeros_like(x))
+
     def last(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Each row's last valid step."""
+        if x.shape[1] == 0:
+            return self.zeros(x, (x.shape[0], x.shape[2]))
         if lengths is None:
             return x[:, -1]
         rows = x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
-        return rows * (lengths > 0)[:, None].to(x.dtype)
+        return torch.where((lengths > 0)[:, None], rows, torch.zeros_like(rows))
 
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""

@@ -91,8 +91,15 @@ class NumpyOps:
         """(B, 1) bool."""
         return (lengths > step)[:, None]
 
+    def zero_padding(self, x: Array, lengths: Array) -> Array:
+        """0 past each row's length."""
+        valid = np.arange(x.shape[1]) < lengths[:, None]
+        return x if valid.all() else np.where(valid[..., None], x, x.dtype.type(0))
+
     def last(self, x: Array, lengths: Array | None) -> Array:
         """Each row's last valid step."""
+        if x.shape[1] == 0:
+            return self.zeros(x, (x.shape[0], x.shape[2]))
         if lengths is None:
             return x[:, -1]
         rows = x[np.arange(len(x)), np.maximum(lengths - 1, 0)]

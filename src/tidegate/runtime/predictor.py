@@ -1,7 +1,7 @@
 """A trained spec, run without torch. In: arrays by port name, lengths, state. Out: arrays by output name, state.
 
-State is an argument and a result: one contiguous row of floats for each sequence, laid out by the spec. A Predictor is immutable and
-safe to share between threads; a Stream holds the state of the sequences that it follows.
+State is an argument and a result: one contiguous row of floats for each sequence, laid out by the spec. A Predictor is immutable
+and safe to share between threads; a Stream holds the state of the sequences that it follows.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.blocks import graph
-from tidegate.errors import FormatError, ShapeError, TaskError, nearest
+from tidegate.blocks.weights import Floats, check_weights
+from tidegate.dims import check_shape
+from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import Fold, Last, Port, Position, Recurrent, Spec, Unfold, size_of
+from tidegate.spec import Embed, Fold, Last, Port, Position, Recurrent, Spec, Unfold, size_of
 
-Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
 
@@ -44,7 +45,9 @@ class Predictor:
         self._ops = NumpyOps()
 
     def __repr__(self) -> str:
-        return f"Predictor({len(self.spec.blocks)} blocks, {self.spec.count():,} weights, {self.spec.state_size()} floats of state)"
+        return (
+            f"Predictor({len(self.spec.blocks)} blocks, {self.spec.count():,} weights, {self.spec.state_size()} floats of state)"
+        )
 
     @property
     def weights(self) -> Mapping[str, Floats]:
@@ -59,22 +62,23 @@ class Predictor:
     ) -> Output:
         """Run the model over whole sequences or any piece of them.
 
-        Args:  inputs: port -> (B, T, size) for a sequence, (B, size) for a vector, (B, size) int64 for codes.
-               state: (B, S) from an earlier call, or None to start at zero. lengths: port -> (B,), 0 <= length <= T; padding is on the right.
-        Returns: outputs by name, and the state after the last valid step of each row.
+        Args:  inputs: port -> (B, T, size) for a sequence, (B, size) for a vector, (B, size) whole numbers for codes.
+               state: (B, S) from an earlier call, or None for the start: zero, or the state of the block that a decoder reads.
+               lengths: port -> (B,), 0 <= length <= T; padding is on the right and not read.
+        Returns: outputs by name, 0 past a row's length, and the state after the last valid step of each row.
         Raises: ShapeError, with what was expected.
         """
         arrays, batch = self._checked(inputs)
-        ragged = {name: _lengths(name, values, arrays[name]) for name, values in (lengths or {}).items() if name in arrays}
+        ragged = {name: self._lengths(name, values, arrays) for name, values in (lengths or {}).items()}
         ran = graph.run(self._ops, self.spec, self._weights, arrays, ragged, self._unpacked(state, batch))
         return Output(ran.outputs, self._packed(ran.state, batch))
 
     def stream(self, rows: int = 1) -> Stream:
-        """Follow `rows` sequences one step at a time. Raises: TaskError where the spec cannot be stepped, with the block that forbids it."""
+        """Follow `rows` sequences one step at a time. Raises: TaskError that names the block which cannot be stepped."""
         for block in self.spec.blocks:
             reason = _unsteppable(block)
             if reason:
-                raise TaskError(f"block {block.name!r} {reason}, so this net cannot be pushed one step at a time; use run() on whole sequences.")
+                raise TaskError(f"block {block.name!r} {reason}, so this net cannot be pushed one step at a time; use run().")
         return Stream(self, rows)
 
     def initial_state(self, rows: int = 1) -> Floats:
@@ -95,12 +99,45 @@ class Predictor:
     def _port(self, port: Port, inputs: Mapping[str, npt.ArrayLike]) -> Floats | Ints:
         if port.name not in inputs:
             raise ShapeError(f"input {port.name!r}: missing; the model needs {', '.join(p.name for p in self.spec.inputs)}")
-        array = np.asarray(inputs[port.name], np.int64 if port.shape == "codes" else self._dtype)
+        array = self._codes(port, inputs[port.name]) if port.shape == "codes" else self._floats(port, inputs[port.name])
         axes = 3 if port.shape == "sequence" else 2
         if array.ndim != axes or array.shape[-1] != port.size:
             expected = "(B, T, {})" if axes == 3 else "(B, {})"
             raise ShapeError(f"input {port.name!r}: expected {expected.format(port.size)}, got {array.shape}")
         return array
+
+    def _floats(self, port: Port, values: npt.ArrayLike) -> Floats:
+        try:
+            array = np.asarray(values)
+            if array.dtype.kind not in "fiub":
+                raise TypeError(f"{array.dtype}")
+            with np.errstate(over="ignore"):  # what is too large for the dtype becomes Inf, which a Stream refuses
+                return array.astype(self._dtype, copy=False)
+        except (TypeError, ValueError) as error:
+            raise ShapeError(f"input {port.name!r}: expected an array of numbers, got {error}") from error
+
+    def _codes(self, port: Port, values: npt.ArrayLike) -> Ints:
+        codes = _whole(f"input {port.name!r}", values)
+        for block in self.spec.blocks:
+            if isinstance(block, Embed) and block.inputs[0] == port.name and codes.ndim == 2 and block.column < codes.shape[1]:
+                column = codes[:, block.column]
+                if column.size and not 0 <= column.min() <= column.max() < block.num_embeddings:
+                    raise ShapeError(
+                        f"input {port.name!r}: expected codes from 0 to {block.num_embeddings - 1}, "
+                        f"got {column.min()} to {column.max()}; code 0 stands for what was not seen in training"
+                    )
+        return codes
+
+    def _lengths(self, name: str, values: npt.ArrayLike, arrays: Mapping[str, Floats | Ints]) -> Ints:
+        sequences = [port.name for port in self.spec.inputs if port.shape == "sequence"]
+        if name not in sequences:
+            raise ShapeError(f"lengths of {name!r}: the model has no such sequence; {nearest(name, sequences)}")
+        lengths = _whole(f"lengths of {name!r}", values)
+        batch, steps = arrays[name].shape[:2]
+        if lengths.shape != (batch,) or (batch and not 0 <= lengths.min() <= lengths.max() <= steps):
+            expected = f"({batch},) whole numbers from 0 to {steps}"
+            raise ShapeError(f"lengths of {name!r}: expected {expected}, got {lengths.shape}: {lengths[:8]}")
+        return lengths
 
     def _unpacked(self, state: Floats | None, batch: int) -> dict[str, Floats] | None:
         if state is None:
@@ -127,7 +164,11 @@ class Stream:
     def __init__(self, predictor: Predictor, rows: int = 1, state: Floats | None = None) -> None:
         self._predictor = predictor
         self._rows = rows
-        self._state = predictor.initial_state(rows) if state is None else state
+        if state is not None:
+            check_shape(
+                "state", state, "B S", "Pass on the state of a stream of this model.", B=rows, S=predictor.spec.state_size()
+            )
+        self._state = predictor.initial_state(rows) if state is None else state.copy()
 
     @property
     def state(self) -> Floats:
@@ -135,18 +176,25 @@ class Stream:
         return self._state.copy()
 
     def push(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
-        """One step in, one answer out: sequences as (rows, size), answers as (rows, size). A refused input leaves the state untouched."""
-        stepped: dict[str, npt.ArrayLike] = {}
-        for port in self._predictor.spec.inputs:
-            if port.name in inputs:
-                array = np.asarray(inputs[port.name])
-                if port.shape == "sequence" and array.shape != (self._rows, port.size):
-                    raise ShapeError(f"input {port.name!r}: expected one step, ({self._rows}, {port.size}), got {array.shape}")
-                if not np.all(np.isfinite(array)):
-                    raise ShapeError(f"input {port.name!r}: expected finite numbers, got NaN or Inf; the state is untouched")
-                stepped[port.name] = array[:, None] if port.shape == "sequence" else array
-        outputs, self._state = self._predictor.run(stepped, self._state)
+        """One step in, one answer out: (rows, size) each.
+
+        Raises: ShapeError for NaN, Inf, another size, an input missing or unknown; the state is then untouched.
+        """
+        outputs, self._state = self._predictor.run(self._stepped(inputs), self._state)
         return {name: y[:, 0] if y.ndim == 3 else y for name, y in outputs.items()}
+
+    def _stepped(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.ArrayLike]:
+        stepped: dict[str, npt.ArrayLike] = dict(inputs)
+        for port in self._predictor.spec.inputs:
+            if port.name not in inputs or port.shape == "codes":
+                continue
+            array = self._predictor._floats(port, inputs[port.name])
+            if array.shape != (self._rows, port.size):
+                raise ShapeError(f"input {port.name!r}: expected one step, ({self._rows}, {port.size}), got {array.shape}")
+            if not np.all(np.isfinite(array)):
+                raise ShapeError(f"input {port.name!r}: expected finite numbers, got NaN or Inf; the state is untouched")
+            stepped[port.name] = array[:, None] if port.shape == "sequence" else array
+        return stepped
 
     def reset(self) -> None:
         """Back to the state before the first push."""
@@ -154,22 +202,7 @@ class Stream:
 
     def copy(self) -> Stream:
         """An independent stream at the same place."""
-        return Stream(self._predictor, self._rows, self._state.copy())
-
-
-def check_weights(spec: Spec, weights: Mapping[str, Floats]) -> None:
-    """Raises: FormatError unless `weights` are exactly those of the spec, finite and of its shapes."""
-    wanted = spec.parameters()
-    for name in weights:
-        if name not in wanted:
-            raise FormatError(f"weight {name!r}: the model has no such weight; {nearest(name, wanted)}")
-    for name, shape in wanted.items():
-        if name not in weights:
-            raise FormatError(f"weight {name!r}: missing; the spec needs it with shape {shape}")
-        if weights[name].shape != shape:
-            raise FormatError(f"weight {name!r}: expected shape {shape}, got {weights[name].shape}")
-        if not np.all(np.isfinite(weights[name])):
-            raise FormatError(f"weight {name!r}: holds NaN or Inf; train the model again")
+        return Stream(self._predictor, self._rows, self._state)
 
 
 def _frozen(array: Floats) -> Floats:
@@ -178,12 +211,11 @@ def _frozen(array: Floats) -> Floats:
     return copy
 
 
-def _lengths(name: str, values: npt.ArrayLike, array: Floats | Ints) -> Ints:
-    lengths = np.asarray(values, np.int64)
-    batch, steps = array.shape[:2]
-    if lengths.shape != (batch,) or (batch and (lengths.min() < 0 or lengths.max() > steps)):
-        raise ShapeError(f"lengths of {name!r}: expected ({batch},) whole numbers from 0 to {steps}, got {lengths.shape}: {lengths[:8]}")
-    return lengths
+def _whole(what: str, values: npt.ArrayLike) -> Ints:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" and array.size:
+        raise ShapeError(f"{what}: expected whole numbers, got {array.dtype}")
+    return array.astype(np.int64, copy=False)
 
 
 def _unsteppable(block: object) -> str | None:
@@ -191,8 +223,11 @@ def _unsteppable(block: object) -> str | None:
         return "is bidirectional and reads the future"
     if isinstance(block, Recurrent) and len(block.inputs) == 2:
         return "starts at the end of another block"
-    if isinstance(block, (Fold, Unfold)):
+    if isinstance(block, (Fold, Unfold)) and block.size > 1:
         return f"works on segments of {block.size} steps"
     if isinstance(block, (Last, Position)):
         return "depends on the place in the sequence"
     return None
+
+
+__all__ = ["Floats", "Ints", "Output", "Predictor", "Stream", "check_weights"]

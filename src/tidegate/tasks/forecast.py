@@ -124,17 +124,27 @@ def make_plan(options: ForecastOptions, panel: Panel) -> Plan:
     segment = 1 if options.decode == "recursive" else options.segment or _segment(season, options.horizon)
     lookback = options.lookback or _lookback(options.horizon, seasons, segment, int(np.median(lengths)))
     cell: Cell = "rnn_tanh" if options.cell == "rnn" else options.cell
-    schema = panel.schema
     return Plan(
         horizon=options.horizon, season=season, segment=segment, lookback=-(-lookback // segment) * segment, bases=bases,
         cell=cell, hidden_size=options.hidden_size, num_layers=options.num_layers, dropout=options.dropout, scaling=options.scaling,
         decode=options.decode, output=options.output, quantiles=options.quantiles,
-        calendar=len(schema.clock.calendar_names) if options.calendar else 0, uneven=options.uneven,
+        calendar_columns=_calendar_columns(panel) if options.calendar else (), uneven=options.uneven,
         past_numbers=panel.past.numbers.shape[1], past_levels=_levels(panel, panel.past.code_names),
         future_numbers=panel.future.numbers.shape[1], future_levels=_levels(panel, panel.future.code_names),
         static_numbers=panel.static.numbers.shape[1], static_levels=_levels(panel, panel.static.code_names),
         known_lines=panel.n_series * panel.target.shape[1] if options.identity else 0,
     )  # fmt: skip
+
+
+def _calendar_columns(panel: Panel) -> tuple[int, ...]:
+    """Calendar features whose cycle a middling series has seen twice; of a cycle seen once the net would learn the noise by heart."""
+    clock = panel.schema.clock
+    if clock.is_integer:
+        return ()
+    ends = clock.times(np.array([0, int(np.median(np.asarray(panel.lengths)))]))
+    days = float((ends[1] - ends[0]) / np.timedelta64(1, "D"))
+    cycles = {"day of year": 365.25, "month of year": 365.25, "day of week": 7.0}
+    return tuple(i for i, name in enumerate(clock.calendar_names) if days >= 2 * cycles.get(name.split(" ", 1)[1], 1.0))
 
 
 def _levels(panel: Panel, names: Sequence[str]) -> tuple[int, ...]:
@@ -184,7 +194,7 @@ class ForecastProblem:
         self.plan = plan
         self.options = options
         self.lines = Lines(panel)
-        self.front = FrontEnd(plan, self.lines)
+        self.front = FrontEnd(plan, self.lines, ids=panel.ids)
         self.train_end = self._train_ends()
         self._usable = np.flatnonzero(self.train_end >= plan.horizon + 1).astype(np.int64)
         if not len(self._usable):  # every series is short: part of the horizon is better than none

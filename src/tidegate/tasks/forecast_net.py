@@ -39,7 +39,7 @@ class Plan:
     decode: Literal["direct", "recursive"]
     output: OutputKind
     quantiles: tuple[float, ...]
-    calendar: int  # calendar features
+    calendar_columns: tuple[int, ...]  # which of the clock's calendar features are read
     uneven: bool
     past_numbers: int = 0
     past_levels: tuple[int, ...] = ()
@@ -53,6 +53,11 @@ class Plan:
     def parameters(self) -> int:
         """P: numbers the net gives for one step."""
         return len(self.quantiles) if self.output == "quantile" else PARAMETERS[self.output]
+
+    @property
+    def calendar(self) -> int:
+        """Calendar features of a segment or step."""
+        return len(self.calendar_columns)
 
     @property
     def lags(self) -> tuple[int, ...]:

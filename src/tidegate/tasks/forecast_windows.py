@@ -5,6 +5,7 @@ Training, prediction and streaming all come through here, so that what is valida
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, final
 
@@ -37,9 +38,10 @@ class Known(NamedTuple):
 class FrontEnd:
     """Windows of one panel for one plan."""
 
-    def __init__(self, plan: Plan, lines: Lines, *, whole: bool = False) -> None:
+    def __init__(self, plan: Plan, lines: Lines, *, ids: Sequence[str | int] = (), whole: bool = False) -> None:
         self.plan = plan
         self.lines = lines
+        self._codes = _identity_codes(plan, lines, ids)
         self._whole = whole  # running scaling: read from the first row, as a stream does
         self._running: tuple[Floats, Floats] | None = None
         self._now: Scale | None = None
@@ -47,9 +49,9 @@ class FrontEnd:
             self._running = running_scales(lines, np.arange(lines.count, dtype=np.int64), plan.lookback)
 
     @classmethod
-    def stepping(cls, plan: Plan, lines: Lines, now: Scale) -> FrontEnd:
+    def stepping(cls, plan: Plan, lines: Lines, now: Scale, ids: Sequence[str | int]) -> FrontEnd:
         """Windows of the newest segment alone, at the running scale `now`, (lines,) each: what a stream reads at a push."""
-        front = cls(replace(plan, scaling="window"), lines)
+        front = cls(replace(plan, scaling="window"), lines, ids=ids)
         front.plan, front._now = plan, now
         return front
 
@@ -62,8 +64,7 @@ class FrontEnd:
             inputs, lengths = self._direct(cut, scale, known, limit)
         inputs["static"] = self._static(cut, scale)
         if self.plan.known_lines:
-            known_line = cut.lines < self.plan.known_lines
-            inputs["line"] = np.where(known_line, cut.lines + 1, 0)[:, None]
+            inputs["line"] = self._codes[cut.lines][:, None]
         return Windows(inputs, lengths, scale)
 
     def truth(self, cut: Cut, scale: Scale, *, until: Ints | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -172,7 +173,7 @@ class FrontEnd:
         position = cut.cutoffs[:, None] + first
         if panel.elapsed is not None:
             position = np.floor(self._elapsed(cut, position)).astype(np.int64)
-        return panel.schema.clock.calendar(panel.starts[series][:, None] + position)
+        return panel.schema.clock.calendar(panel.starts[series][:, None] + position)[..., list(self.plan.calendar_columns)]
 
     def _elapsed(self, cut: Cut, position: Ints) -> Floats:
         """Time since the series' first row, in clock steps; one step a row outside the rows."""
@@ -220,6 +221,16 @@ class FrontEnd:
             parts.append(late)
         parts.append(self._calendar(cut, np.arange(-count, plan.horizon)))
         return np.concatenate(parts, axis=-1)
+
+
+def _identity_codes(plan: Plan, lines: Lines, ids: Sequence[str | int]) -> Ints:
+    """The learnt vector of each line: 1 + its place among the training lines `ids` x targets, 0 for a series that training did not see."""
+    if not plan.known_lines:
+        return np.zeros(lines.count, np.int64)
+    place = {name: i for i, name in enumerate(ids)}
+    series = np.array([place.get(name, -1) for name in lines.panel.ids], np.int64)
+    codes = series[:, None] * lines.targets + np.arange(lines.targets) + 1
+    return np.where(series[:, None] < 0, 0, codes).reshape(-1)
 
 
 def _scaled(y: Floats, scale: Scale) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
