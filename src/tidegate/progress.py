@@ -48,4 +48,6 @@ class Progress:
 
 def in_sight() -> bool:
     """Whether a person looks: a terminal on standard error, or a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    if "ipykernel" in sys.modules:
+        return True
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()

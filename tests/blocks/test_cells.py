@@ -59,14 +59,14 @@ def rectified(gates: list[Scalars], x: Row, h: Row, c: Row) -> tuple[Row, Row]:
 
 
 def long_short(gates: list[Scalars], x: Row, h: Row, c: Row) -> tuple[Row, Row]:
-    """Gers et al. 2000, equations 2 to 9, gates i f g o."""
+    """Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, gates i f g o."""
     i, f, g, o = gates
     c_next = [sigma(f.both(j, x, h)) * c[j] + sigma(i.both(j, x, h)) * math.tanh(g.both(j, x, h)) for j in range(H)]
     return [sigma(o.both(j, x, h)) * math.tanh(c_next[j]) for j in range(H)], c_next
 
 
 def gated(gates: list[Scalars], x: Row, h: Row, c: Row) -> tuple[Row, Row]:
-    """Cho et al. 2014, with the reset gate after the product (arXiv v3 of Chung's code and cuDNN), gates r z n."""
+    """Cho et al. 2014, with the reset gate after the product (the form of cuDNN and PyTorch), gates r z n."""
     r, z, n = gates
     h_next = []
     for j in range(H):
@@ -83,13 +83,17 @@ def block(cell: str, **options: object) -> Recurrent:
     return Recurrent(name="layer", inputs=("x",), cell=cell, input_size=I, hidden_size=H, **options)
 
 
-def draws(cell: str, seed: int = 0) -> tuple[dict[str, npt.NDArray[np.floating]], npt.NDArray[np.floating], dict[str, npt.NDArray[np.floating]]]:
+def draws(
+    cell: str, seed: int = 0
+) -> tuple[dict[str, npt.NDArray[np.floating]], npt.NDArray[np.floating], dict[str, npt.NDArray[np.floating]]]:
     rng = np.random.default_rng(seed)
     weights = {n: rng.uniform(-0.8, 1.1, s) for n, s in block(cell).parameters().items()}
     return weights, rng.normal(size=(B, T, I)), {part: rng.normal(size=(1, B, H)) for part in block(cell).state()}
 
 
-def scalar_sequence(cell: str, weights: dict[str, npt.NDArray[np.floating]], x: Row, h: Row, c: Row) -> tuple[list[Row], Row, Row]:
+def scalar_sequence(
+    cell: str, weights: dict[str, npt.NDArray[np.floating]], x: Row, h: Row, c: Row
+) -> tuple[list[Row], Row, Row]:
     gates = [Scalars(weights, gate) for gate in range(GATES[cell])]
     outputs = []
     for x_t in x:
@@ -171,7 +175,11 @@ def test_the_hand_derived_backward_is_that_of_autograd(cell: str) -> None:
     dh, dc = rng.normal(size=(2, B, H))
     tensors = {n: torch.tensor(v, requires_grad=True) for n, v in {"a": a, "u": u, **state}.items()}
     new = STEPS[cell](TorchOps(), tensors["a"], tensors["u"], {part: tensors[part] for part in state})
-    loss = (new["h"] * torch.tensor(dh)).sum() + (new["c"] * torch.tensor(dc)).sum() * 1.0 if "c" in new else (new["h"] * torch.tensor(dh)).sum()
+    loss = (
+        (new["h"] * torch.tensor(dh)).sum() + (new["c"] * torch.tensor(dc)).sum() * 1.0
+        if "c" in new
+        else (new["h"] * torch.tensor(dh)).sum()
+    )
     loss.backward()
     for name, gradient in backward(cell, a, u, state, dh, dc).items():
         expected = tensors[name].grad

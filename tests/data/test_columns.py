@@ -11,10 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.data.columns import MISSING, NUMBER, Columns, Encoded, column_from_texts, encode, keep, numbers_of, parse_numbers, to_ns
+from tidegate.data.columns import (
+    MISSING,
+    NUMBER,
+    Columns,
+    Encoded,
+    column_from_texts,
+    encode,
+    keep,
+    numbers_of,
+    parse_numbers,
+    to_ns,
+)
 from tidegate.errors import DataError
 
-TEXTS = st.lists(st.sampled_from(["1", "-2.5", "3e4", "", "NA", " 7 ", "x", "007", "1_0", "inf", "nAn", "٣"]), min_size=1, max_size=8)
+TEXTS = st.lists(
+    st.sampled_from(["1", "-2.5", "3e4", "", "NA", " 7 ", "x", "007", "1_0", "inf", "nAn", "٣"]), min_size=1, max_size=8
+)
 
 
 @given(TEXTS)

@@ -66,10 +66,14 @@ def test_every_dress_gives_the_same_columns(tmp_path: Path, data: bytes) -> None
 
 
 CELL = st.one_of(
-    st.sampled_from(["", "NA", "nan", "NaN", "-nan", "null", "0", "-0", "007", "+1", ".5", "5.", "1e5", "1_000", " 3", "inf", "x", "true"]),
+    st.sampled_from(
+        ["", "NA", "nan", "NaN", "-nan", "null", "0", "-0", "007", "+1", ".5", "5.", "1e5", "1_000", " 3", "inf", "x", "true"]
+    ),
     st.floats().map(repr),
     st.integers(-(10**20), 10**20).map(str),
-    st.text(st.characters(codec="utf-8", exclude_characters='",\r\n\0\t;|', exclude_categories=["Cc", "Zs", "Zl", "Zp"]), max_size=3),
+    st.text(
+        st.characters(codec="utf-8", exclude_characters='",\r\n\0\t;|', exclude_categories=["Cc", "Zs", "Zl", "Zp"]), max_size=3
+    ),
 )
 
 
@@ -86,7 +90,11 @@ def test_polars_and_the_csv_module_agree(rows: list[list[str]]) -> None:
         same(a, b)
 
 
-@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=3, max_size=3), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=3, max_size=3), min_size=1, max_size=5
+    )
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_that_python_writes_is_read_back(tmp_path: Path, rows: list[list[str]]) -> None:
     text = io.StringIO(newline="")
@@ -95,7 +103,11 @@ def test_any_text_that_python_writes_is_read_back(tmp_path: Path, rows: list[lis
     for k, name in enumerate("abc"):
         column = found.columns[name]
         for cell, got in zip((r[k] for r in rows), plain(column), strict=True):
-            assert (got is None or got != got) if cell.strip() in csvfile.MISSING else got == (cell if isinstance(column, Encoded) else float(cell))
+            assert (
+                (got is None or got != got)
+                if cell.strip() in csvfile.MISSING
+                else got == (cell if isinstance(column, Encoded) else float(cell))
+            )
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ class Columns(Mapping[str, np.ndarray]):
             return column.decode()
         return to_ns(column, name) if column.dtype.kind == "M" else column
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored  # Mapping's own would decode the column
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)
 

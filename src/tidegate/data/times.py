@@ -222,11 +222,13 @@ class Clock:
             return (5,) if self.step == 1 else ()
         if self.kind == "month":
             return (12 // self.step,) if self.step < 12 and 12 % self.step == 0 else ()
-        cycles = [
-            c
-            for c, longest in ((MINUTE, 10 * SECOND), (HOUR, 10 * MINUTE), (DAY, DAY), (7 * DAY, 2 * DAY))
-            if self.step < longest
-        ]
+        steps = {
+            MINUTE: (0, 10 * SECOND),
+            HOUR: (0, 10 * MINUTE),
+            DAY: (0, DAY),
+            7 * DAY: (MINUTE, 2 * DAY),
+        }  # that suit the cycle
+        cycles = [cycle for cycle, (shortest, longest) in steps.items() if shortest <= self.step < longest]
         found = [c // self.step for c in cycles if c % self.step == 0]
         if self.step % DAY == 0:
             found += [n for n in [round(365.25 * DAY / self.step)] if n >= 4]

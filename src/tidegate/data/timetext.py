@@ -73,7 +73,7 @@ def parse_times(texts: Sequence[str]) -> ParsedTimes:
     """
     first = next((t.strip() for t in texts if t.strip() not in MISSING), "")
     kind = _kind(first, texts)
-    text_format = _format(first, kind)
+    text_format = _format(first, kind, texts)
     fast = _uniform_iso(texts, first) if kind == "ymd" else None
     if fast is not None:
         return ParsedTimes(fast, np.empty(0, np.int64), None, text_format)
@@ -102,13 +102,14 @@ def _kind(first: str, texts: Sequence[str]) -> str:
     return "dmy" if day_first else "mdy"
 
 
-def _format(first: str, kind: str) -> str:
+def _format(first: str, kind: str, texts: Sequence[str]) -> str:
     """The format of a text in strftime's words; %-d and %-m where numbers are not padded."""
     m = _PATTERNS[kind].fullmatch(first)
     assert m is not None
     parts = m.groupdict()
     joint = parts.get("d1") or ""
-    padded = {key: ("%" if len(parts.get(key) or "00") == 2 else "%-") + key for key in ("d", "m")}
+    short = _short_fields(kind, texts)
+    padded = {key: ("%-" if key in short else "%") + key for key in ("d", "m")}
     dates = {
         "ymd": ("%Y", padded["m"], padded["d"]), "ym": ("%Y", padded["m"]), "compact": ("%Y%m%d",), "quarter": ("%Y", "Q%q"),
         "dmy": (padded["d"], padded["m"], "%Y"), "mdy": (padded["m"], padded["d"], "%Y"), "dby": (padded["d"], "%b", "%Y"),
@@ -117,13 +118,21 @@ def _format(first: str, kind: str) -> str:
     text = joint.join(dates[kind])
     if parts.get("H"):
         half = parts.get("p")
-        hour = ("%" if len(parts["H"] or "") == 2 else "%-") + ("I" if half else "H")
+        hour = ("%-" if "H" in short else "%") + ("I" if half else "H")
         text += (
             f"{parts['sep']}{hour}:%M" + (":%S" if parts.get("S") else "") + (f".%{len(parts['f'])}f" if parts.get("f") else "")
         )
         text += f" {'%p'}" if half else ""
     zone = parts.get("z")
     return text + ("" if not zone else "Z" if zone in ("Z", "z") else " UTC" if zone == "UTC" else "%z")
+
+
+def _short_fields(kind: str, texts: Sequence[str]) -> set[str]:
+    """Which of day, month and hour are somewhere written with one digit."""
+    if len(set(map(len, texts))) == 1 and kind in ("ymd", "compact"):
+        return set()
+    matches = filter(None, (_PATTERNS[kind].fullmatch(t.strip()) for t in texts))
+    return {key for m in matches for key, part in m.groupdict().items() if key in "dmH" and part is not None and len(part) == 1}
 
 
 def _uniform_iso(texts: Sequence[str], first: str) -> npt.NDArray[np.int64] | None:

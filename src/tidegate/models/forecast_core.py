@@ -78,6 +78,8 @@ class Core:
         lo, hi = ({level: at[level_ends(level)[side]] for level in levels} for side in (0, 1))
         if self.corrections is not None and self.plan.output != "point":
             lo, hi = conformal.apply(lo, hi, at[0.5], {level: self.corrections.at(level) for level in levels})
+        if self.plan.output == "negative_binomial":  # a corrected end of counts is the count outside it
+            lo, hi = {level: np.floor(v) for level, v in lo.items()}, {level: np.ceil(v) for level, v in hi.items()}
         lo, hi = ({level: self._bounded(v) for level, v in part.items()} for part in (lo, hi))
         grid = self._bounded(np.stack([at[p] for p in DECILES], -1)) if deciles else None
         if self.plan.output == "point":

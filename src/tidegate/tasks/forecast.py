@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
-from tidegate.data.lines import Cut, Floats, Ints, Lines, Scale
+from tidegate.data.lines import Cut, Floats, Ints, Lines, Scale, window_scale
 from tidegate.data.panel import Panel
 from tidegate.data.season import infer_season
 from tidegate.decode import quantiles as q
@@ -200,6 +200,7 @@ class ForecastProblem:
         if not len(self._usable):  # every series is short: part of the horizon is better than none
             self._usable = np.flatnonzero(self.train_end >= 2).astype(np.int64)
         self._spec = build_spec(plan)
+        self._line_units = self._mase_scales()
         if not len(self._usable):
             raise DataError(f"{panel.source}: nothing is left to train on beside the held-back rows; choose a shorter horizon")
 
@@ -297,6 +298,7 @@ class ForecastProblem:
         y, weight = self.front.truth(cut, windows.scale, until=until)
         if self.plan.decode == "recursive":
             y, weight = self._with_history(cut, windows.scale, y, weight)
+        weight = weight * self._importance(cut, windows.scale)[:, None]
         return Batch(inputs, self._targets(windows.scale, y, weight), windows.lengths, continues, own)
 
     def _targets(self, scale: Scale, y: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.generic]]:
@@ -308,6 +310,28 @@ class ForecastProblem:
         if self.plan.output == "negative_binomial":
             targets["unit"], targets["offset"] = scale.unit.astype(np.float32), scale.loc.astype(np.float32)
         return targets
+
+    def _importance(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
+        """(B,) weight of each window: errors count in the line's own unit, that of MASE, and not in the window's deviation.
+
+        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient (bench/forecast/NOTES.md).
+        A likelihood knows its own scale and is not weighted.
+        """
+        if self.plan.output not in ("quantile", "point"):
+            return np.ones(len(cut.lines), np.float32)
+        weight = np.clip(scale.unit / self._line_units[cut.lines], 1e-3, 1e3)
+        return (weight if self.plan.output == "quantile" else weight**2).astype(np.float32)
+
+    def _mase_scales(self) -> Floats:
+        """(lines,) mean absolute seasonal difference of what training may see; the deviation of the line where that is 0."""
+        found = np.ones(self.lines.count)
+        for line in range(self.lines.count):
+            y = self.lines.history(line, int(self.train_end[line]))
+            apart = np.abs(y[self.plan.season :] - y[: -self.plan.season])
+            seen = apart[~np.isnan(apart)]
+            mean = float(seen.mean()) if len(seen) else 0.0
+            found[line] = mean if mean > 0 else float(window_scale(y[None]).unit[0])
+        return found
 
     def _with_history(
         self, cut: Cut, scale: Scale, y: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]

@@ -1,4 +1,7 @@
-"""What the one training loop asks of a task. In: a generator. Out: batches of arrays, drawn lazily. No torch here."""
+"""What the one training loop asks of a task, and how it is to train. In: a generator of random numbers. Out: batches, drawn lazily.
+
+No torch here: tasks describe, train/ computes.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +103,8 @@ class TrainOptions:
                 ("patience", "at least 0", self.patience >= 0),
                 ("closing", "0 <= share < 1", 0 <= self.closing < 1),
                 ("averaging", "0 <= share < 1", 0 <= self.averaging < 1),
+                ("warmup", "at least 0", self.warmup >= 0),
+                ("seed", "0 <= seed < 2**63", 0 <= self.seed < 1 << 63),
             )
             if not good
         ]

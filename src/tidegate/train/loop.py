@@ -15,14 +15,14 @@ from torch import Tensor
 
 from tidegate.errors import ConfigError
 from tidegate.nn.network import Network
-from tidegate.train.losses import LOSSES, Loss
 from tidegate.tasks.problem import Arrays, Batch, Problem, TrainOptions
+from tidegate.train.losses import LOSSES, Loss
 from tidegate.train.rollout import rolled_outputs
 from tidegate.train.state import TrainState
 
 
 class Record(TypedDict, total=False):
-    """What happened in one step. `validation`, `best` and `stop` are there only after a check."""
+    """What happened in one step. `best` and `stop` are there only after a check, `validation` where something was held back."""
 
     step: int
     loss: float
@@ -75,15 +75,15 @@ def _move_on(problem: Problem, options: TrainOptions, state: TrainState) -> None
         state.done = True
 
 
-def evaluate_loss(problem: Problem, network: Network, batches: Sequence[Batch]) -> float:
-    """The mean loss over batches, in evaluation mode; NaN where nothing was observed."""
+def evaluate_loss(problem: Problem, network: Network, batches: Sequence[Batch]) -> float | None:
+    """The mean loss over batches, in evaluation mode; None where nothing was observed."""
     total, count = 0.0, 0.0
     with torch.no_grad():
         for batch in batches:
             loss, _ = _loss(problem, network, batch, None, None)
             total += float(loss.total)
             count += float(loss.count)
-    return total / count if count else math.nan
+    return total / count if count else None
 
 
 def _step(problem: Problem, options: TrainOptions, state: TrainState) -> Record:
@@ -100,8 +100,8 @@ def _step(problem: Problem, options: TrainOptions, state: TrainState) -> Record:
     value = float(mean.detach())
     if not math.isfinite(value) or not math.isfinite(norm):
         raise ConfigError(
-            f"step {state.step + 1}: the loss is {value} and its gradient's norm {norm}; the best model so far is kept. "
-            f"Lower the learning rate (it was {options.learning_rate:g}), or look at the data with `tidegate check`."
+            f"training stopped at step {state.step + 1}: expected a finite loss, got {value} with a gradient of norm {norm}. "
+            f"Lower learning_rate (it was {options.learning_rate:g}), or look at the data with `tidegate check`."
         )
     state.optimiser.step()
     _move_average(state, options)
@@ -153,13 +153,13 @@ def _check(problem: Problem, options: TrainOptions, state: TrainState, held_back
     if state.average:
         state.network.load({n: w.cpu().numpy() for n, w in state.average.items()})
     loss = evaluate_loss(problem, state.network, held_back)
-    better = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
-    if better or state.best is None or not held_back:
+    better = loss is not None and math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
+    if better or loss is None or state.best is None:  # where nothing can be measured, the newest weights are the best known
         state.best, state.best_step = dict(state.network.arrays()), state.step
-        state.best_loss = loss if math.isfinite(loss) else None
+        state.best_loss = loss if better else None
     if state.average:
         state.network.load(current)
-    state.stale = 0 if better or not held_back else state.stale + 1
+    state.stale = 0 if better or loss is None else state.stale + 1
     state.stopped = bool(options.patience) and state.stale >= options.patience
     record: Record = {"best": better, "stop": state.stopped}
-    return {**record, "validation": loss} if math.isfinite(loss) else record
+    return {**record, "validation": loss} if loss is not None and math.isfinite(loss) else record

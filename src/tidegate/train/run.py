@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import cast, final
+from typing import NamedTuple, cast, final
 
 import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
 from tidegate.errors import FormatError
-from tidegate.files import PathLike, output_error
+from tidegate.files import PathLike
+from tidegate.format import File
 from tidegate.progress import Progress
 from tidegate.tasks.problem import Problem, TrainOptions
 from tidegate.train.checkpoint import Checkpoints
+from tidegate.train.history import START, History
 from tidegate.train.loop import Record, train
 from tidegate.train.state import TrainState, new_state, state_from_plain, state_to_plain
 
 log = logging.getLogger("tidegate")
 Weights = dict[str, npt.NDArray[np.generic]]
 OnEvent = Callable[[Mapping[str, object]], None]
-WARM_STEPS, TIMED_STEPS = 3, 8
+WARM_STEPS, TIMED_STEPS, LEAST_STEPS = 3, 8, 20
+MEMBER_STRIDE = 10**9  # checkpoints of a later member have higher numbers than all of an earlier one
+SEED_STRIDE = 1000  # seeds of members lie apart
 
 
 @final
@@ -70,34 +72,39 @@ class RunOptions:
     on_event: OnEvent | None = None
 
 
+class _Resumed(NamedTuple):
+    """What a checkpoint holds: finished members, the number of steps fixed earlier, and the state of the member under way."""
+
+    members: list[Member]
+    steps: int
+    header: dict[str, Plain]
+    arrays: Weights
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Member and step to go on from."""
+        return len(self.members), cast(int, self.header["step"])
+
+
 def fit_members(problem: Problem, options: TrainOptions, run: RunOptions, start: Weights | None = None) -> FitResult:
-    """Train every member; Ctrl-C keeps the best so far of the one under way and ends.
+    """Train every member; Ctrl-C keeps the best so far and ends.
 
     Args:  start: weights to go on from (warm start) instead of initial values.
     Raises: FormatError where a checkpoint belongs to another run; OutputError where one cannot be written.
     """
-    kept = Checkpoints(run.checkpoint) if run.checkpoint is not None else None
-    loaded = kept.newest() if kept is not None and run.resume else None
-    if kept is not None and loaded is None:
-        kept.remove()
-    members, options, file = _resumed(loaded, options, run)
-    if file is None and run.budget is not None:
+    kept = None if run.checkpoint is None else Checkpoints(run.checkpoint)
+    resumed = None if kept is None else _earlier(kept, run)
+    if resumed is not None:
+        options = replace(options, steps=resumed.steps)
+    elif run.budget is not None:
         options = replace(options, steps=steps_for(problem, options, run.budget / run.members))
     log.info("training: %d steps x %d", options.steps, run.members)
-    interrupted = False
-    with _History(run.history, run.resume) as history, Progress(options.steps * run.members, "training", shown=run.shown) as bar:
-        for index in range(len(members), run.members):
-            mine = replace(options, seed=options.seed + 1000 * index)
-            state = new_state(problem, mine)
-            if start is not None:
-                state.network.load(cast("dict[str, npt.NDArray[np.floating]]", start))
-            if file is not None:
-                state_from_plain(state, file[0], file[1])
-                file = None
-            interrupted = _drive(problem, mine, state, run, index, members, kept, history, bar)
-            members.append(_member(state))
-            if interrupted:
-                break
+    members = [] if resumed is None else resumed.members
+    place = START if resumed is None else resumed.place
+    total, done = options.steps * run.members, 0 if resumed is None else place[0] * options.steps + place[1]
+    with History(run.history, place) as history, Progress(total, "training", shown=run.shown, done=done) as bar:
+        driver = _Driver(problem, options, run, kept, history, bar, members)
+        interrupted = driver.drive(start, resumed)
     return FitResult(tuple(members), options.steps, interrupted)
 
 
@@ -110,49 +117,72 @@ def steps_for(problem: Problem, options: TrainOptions, seconds: float) -> int:
     each = (marks[-2] - marks[WARM_STEPS - 1]) / (TIMED_STEPS - 1)
     check = max(0.0, marks[-1] - marks[-2] - each)  # the last step is followed by a check
     left = seconds - (time.perf_counter() - began)
-    return max(20, int(left / (each + check / options.check_every)))
+    return max(LEAST_STEPS, int(left / (each + check / options.check_every)))
 
 
-def _drive(
-    problem: Problem,
-    options: TrainOptions,
-    state: TrainState,
-    run: RunOptions,
-    index: int,
-    members: list[Member],
-    kept: Checkpoints | None,
-    history: _History,
-    bar: Progress,
-) -> bool:
-    """Run one member to its end; True where Ctrl-C ended it."""
-    began = time.perf_counter()
-    try:
-        for record in train(problem, options, state):
-            event: dict[str, object] = {"member": index, **record, "seconds": round(time.perf_counter() - began, 3)}
-            history.write(event)
-            if run.on_event is not None:
-                run.on_event(event)
-            bar.step(_line(record, state))
-            if kept is not None and (state.step % run.checkpoint_every == 0 or state.done):
-                _write_checkpoint(kept, state, options, run, index, members)
-    except KeyboardInterrupt:
-        log.warning("interrupted at step %d: the best model so far is kept", state.step)
+@final
+@dataclass(frozen=True)
+class _Driver:
+    """The members of one run, one after the other; finished ones gather in `members`."""
+
+    problem: Problem
+    options: TrainOptions
+    run: RunOptions
+    kept: Checkpoints | None
+    history: History
+    bar: Progress
+    members: list[Member]
+
+    def drive(self, start: Weights | None, resumed: _Resumed | None) -> bool:
+        """Train what is left; True where Ctrl-C ended it."""
+        for index in range(len(self.members), self.run.members):
+            mine = replace(self.options, seed=self.options.seed + SEED_STRIDE * index)
+            state = new_state(self.problem, mine)
+            if start is not None:
+                state.network.load(cast("dict[str, npt.NDArray[np.floating]]", start))
+                state.average = {name: state.network.weights()[name].detach().clone() for name in state.average}
+            if resumed is not None:
+                state_from_plain(state, resumed.header, resumed.arrays)
+                resumed = None
+            if not self._member(mine, state, index):
+                if not self.members:  # an unfinished net would only weaken an ensemble that has whole ones
+                    self.members.append(_finished(state))
+                return True
+            self.members.append(_finished(state))
+        return False
+
+    def _member(self, options: TrainOptions, state: TrainState, index: int) -> bool:
+        """Train one member to its end; False where Ctrl-C ended it."""
+        began = time.perf_counter()
+        try:
+            for record in train(self.problem, options, state):
+                event: dict[str, object] = {"member": index, **record, "seconds": round(time.perf_counter() - began, 3)}
+                self.history.write(event)
+                self.bar.step(_line(record, state))
+                if self.kept is not None and (state.step % self.run.checkpoint_every == 0 or state.done):
+                    _write_checkpoint(self.kept, state, options, self.run, self.members)
+                if self.run.on_event is not None:
+                    self.run.on_event(event)
+        except KeyboardInterrupt:
+            log.warning("interrupted at step %d of %d: the best model so far is kept", state.step, options.steps)
+            return False
         return True
-    return False
 
 
 def _line(record: Record, state: TrainState) -> str:
-    best = "" if state.best_loss is None else f" held back {state.best_loss:.4f}"
+    best = "" if state.best_loss is None else f", held back {state.best_loss:.4f}"
     return f"loss {record['loss']:.4f}{best}"
 
 
-def _member(state: TrainState) -> Member:
+def _finished(state: TrainState) -> Member:
     current = cast(Weights, dict(state.network.arrays()))
     best = state.best if state.best is not None else current
     return Member(best, state.final if state.final is not None else best, state.best_step, state.best_loss, state.step)
 
 
-def _write_checkpoint(kept: Checkpoints, state: TrainState, options: TrainOptions, run: RunOptions, index: int, members: list[Member]) -> None:
+def _write_checkpoint(
+    kept: Checkpoints, state: TrainState, options: TrainOptions, run: RunOptions, members: list[Member]
+) -> None:
     header, arrays = state_to_plain(state)
     done: list[Plain] = [{"best_step": m.best_step, "best_loss": m.best_loss, "steps": m.steps} for m in members]
     arrays = {f"state.{name}": array for name, array in arrays.items()}
@@ -160,52 +190,40 @@ def _write_checkpoint(kept: Checkpoints, state: TrainState, options: TrainOption
         arrays.update({f"done{number}.best.{n}": a for n, a in member.best.items()})
         arrays.update({f"done{number}.final.{n}": a for n, a in member.final.items()})
     head: dict[str, Plain] = {"run_id": run.run_id, "steps": options.steps, "state": header, "done": done}
-    kept.write(index * 10**7 + state.step, head, arrays)
+    kept.write(len(members) * MEMBER_STRIDE + state.step, head, arrays)
 
 
-def _resumed(
-    file: object, options: TrainOptions, run: RunOptions
-) -> tuple[list[Member], TrainOptions, tuple[dict[str, Plain], Weights] | None]:
-    """Finished members, the steps fixed earlier, and the state under way."""
-    from tidegate.format import File
+def _earlier(kept: Checkpoints, run: RunOptions) -> _Resumed | None:
+    """The checkpoint to go on from; None for a new run, whose own checkpoints take the place of older ones."""
+    file = kept.newest() if run.resume else None
+    if file is not None:
+        return _resumed(file, run)
+    if run.resume:
+        log.warning("no checkpoint to go on from: training starts anew")
+    elif kept.paths():
+        log.warning("the checkpoints of an earlier run are removed (resume goes on from them): training starts anew")
+    kept.remove()
+    return None
 
-    if not isinstance(file, File):
-        return [], options, None
+
+def _resumed(file: File, run: RunOptions) -> _Resumed:
     if file.header.get("run_id") != run.run_id:
         raise FormatError("checkpoint: was made with other options or other data; remove it, or give the ones it was made with")
     done = cast("list[dict[str, Plain]]", file.header["done"])
-    members = [
-        Member(_part(file.arrays, f"done{i}.best."), _part(file.arrays, f"done{i}.final."), cast(int, d["best_step"]), cast("float | None", d["best_loss"]), cast(int, d["steps"]))
-        for i, d in enumerate(done)
-    ]
+    members = [_member_of(file, number, said) for number, said in enumerate(done)]
     state = cast("dict[str, Plain]", file.header["state"])
-    return members, replace(options, steps=cast(int, file.header["steps"])), (state, _part(file.arrays, "state."))
+    return _Resumed(members, cast(int, file.header["steps"]), state, _part(file.arrays, "state."))
+
+
+def _member_of(file: File, number: int, said: Mapping[str, Plain]) -> Member:
+    return Member(
+        best=_part(file.arrays, f"done{number}.best."),
+        final=_part(file.arrays, f"done{number}.final."),
+        best_step=cast(int, said["best_step"]),
+        best_loss=cast("float | None", said["best_loss"]),
+        steps=cast(int, said["steps"]),
+    )
 
 
 def _part(arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> Weights:
     return {name[len(prefix) :]: array.copy() for name, array in arrays.items() if name.startswith(prefix)}
-
-
-@final
-class _History:
-    """Records as JSON lines, appended as they come; after a resume the file goes on."""
-
-    def __init__(self, path: PathLike | None, resume: bool) -> None:
-        self._path = None if path is None else Path(path)
-        try:
-            self._stream = None if self._path is None else self._path.open("a" if resume else "w", encoding="utf-8")
-        except OSError as error:
-            raise output_error(cast(Path, self._path), error) from error
-
-    def __enter__(self) -> _History:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
-
-    def write(self, record: Mapping[str, object]) -> None:
-        """One line."""
-        if self._stream is not None:
-            self._stream.write(json.dumps(record) + "\n")
-            self._stream.flush()

@@ -45,12 +45,18 @@ class TrainState:
 
 def pick_device(name: str) -> torch.device:
     """The torch device of that name. Raises: DeviceError where it is not there, with what is."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind = name.split(":")[0]
-    if not there.get(kind, False):
-        available = ", ".join(k for k, v in there.items() if v)
-        raise DeviceError(f"device: expected one of {available} on this machine, got {name!r}; choose another, or install a torch that has it")
+    there = [*_cpu_and_mps(), *(f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
+    known = {*there, *(kind.split(":")[0] for kind in there)}
+    if name not in known:
+        raise DeviceError(
+            f"device: expected one of {', '.join(sorted(known))} on this machine, got {name!r}; "
+            "choose one of them, or install a torch that has the device"
+        )
     return torch.device(name)
+
+
+def _cpu_and_mps() -> list[str]:
+    return ["cpu", "mps"] if torch.backends.mps.is_available() else ["cpu"]
 
 
 def new_state(problem: Problem, options: TrainOptions) -> TrainState:
