@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import numbers
 import reprlib
@@ -28,6 +29,9 @@ else:
 Plain: TypeAlias = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
 
+MAX_FAULTS = 20  # told at once
+
+
 def to_plain(value: object) -> Plain:
     """Turn a dataclass (or anything inside one) into JSON-able values; tuples become lists, `kind` is written first."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -45,14 +49,15 @@ def to_plain(value: object) -> Plain:
 
 
 def from_plain(cls: type[D], plain: object, where: str = "") -> D:
-    """Build the frozen dataclass `cls` from a mapping; unknown and missing keys and wrong types are all reported at once.
+    """Build the frozen dataclass `cls` from a mapping; unknown and missing keys and wrong types are reported at once, up to 20.
 
     Raises: ConfigError, one line a fault, each with the nearest known name or the type expected.
     """
     faults: list[str] = []
     built = _dataclass(cls, plain, where or cls.__name__, faults)
     if faults:
-        raise ConfigError("\n".join(faults))
+        more = ["and more"] if len(faults) > MAX_FAULTS else []
+        raise ConfigError("\n".join([*faults[:MAX_FAULTS], *more]))
     return cast(D, built)
 
 
@@ -74,7 +79,8 @@ def _dataclass(cls: type, plain: object, where: str, faults: list[str]) -> objec
         return None
     wanted, before = field_types(cls), len(faults)
     given = _without_kind(cls, plain, where, faults)
-    faults += [f"{where}.{key}: unknown option; {nearest(str(key), wanted)}" for key in given if key not in wanted]
+    unknown = (str(key)[:60] for key in given if key not in wanted)
+    faults += [f"{where}.{key}: unknown option; {nearest(key, wanted)}" for key in itertools.islice(unknown, MAX_FAULTS + 1)]
     values = {}
     for field in dataclasses.fields(cls):
         if field.name in given:
@@ -139,12 +145,24 @@ def _items(kind: object, value: list[object] | tuple[object, ...], where: str, f
     kinds = [parts[0]] * len(value) if len(parts) == 2 and parts[1] is Ellipsis else list(parts)
     if len(kinds) != len(value):
         return _refused(kind, value, where, faults)
-    return tuple(_value(k, v, f"{where}[{i}]", faults) for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    built: list[object] = []
+    for i, (k, v) in enumerate(zip(kinds, value, strict=True)):
+        if len(faults) > MAX_FAULTS:  # a hostile file may hold a million
+            break
+        built.append(_value(k, v, f"{where}[{i}]", faults))
+    return tuple(built)
 
 
 def _table(kind: object, value: Mapping[object, object], where: str, faults: list[str]) -> object:
-    faults += [f"{where}: expected names as text, got {_shown(k)}" for k in value if not isinstance(k, str)]
-    return {k: _value(kind, v, f"{where}.{k}", faults) for k, v in value.items()}
+    built = {}
+    for k, v in value.items():
+        if len(faults) > MAX_FAULTS:
+            break
+        if not isinstance(k, str):
+            faults.append(f"{where}: expected names as text, got {_shown(k)}")
+            continue
+        built[k] = _value(kind, v, f"{where}.{k[:60]}", faults)
+    return built
 
 
 def _single(kind: object, value: object, where: str, faults: list[str]) -> object:

@@ -14,7 +14,7 @@ from tidegate.errors import ShapeError
 LEGEND = {
     "B": "batch", "T": "time", "I": "input", "H": "hidden", "G": "gates x hidden", "L": "layers", "D": "directions",
     "V": "vocabulary", "K": "classes", "S": "source", "U": "target", "F": "horizon", "C": "channels",
-    "Q": "quantile levels", "W": "windows", "P": "distribution parameters",
+    "Q": "quantile levels", "W": "windows", "P": "parameters of a distribution",
 }  # fmt: skip
 
 

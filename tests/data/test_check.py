@@ -23,7 +23,8 @@ def found(findings: tuple[Finding, ...], part: str) -> Finding:
 def series(n: int = 3, length: int = 60, **more: object) -> Table:
     rng = np.random.default_rng(0)
     columns: dict[str, object] = {
-        "id": np.repeat([f"s{k}" for k in range(n)], length), "t": np.tile(np.arange(length), n), "y": rng.normal(size=n * length) - 3.0,
+        "id": np.repeat([f"s{k}" for k in range(n)], length), "t": np.tile(np.arange(length), n),
+        "y": rng.normal(size=n * length) - 3.0,
     }  # fmt: skip
     return Table(columns | more)  # type: ignore[arg-type]
 
@@ -79,7 +80,8 @@ def test_leaks_are_found_and_honest_covariates_are_not() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=400).cumsum()
     columns = {
-        "y": y, "ahead": 3 * np.roll(y, -2) + 1, "same": -y, "behind": np.roll(y, 3), "noise": rng.normal(size=400), "trend": np.arange(400.0),
+        "y": y, "ahead": 3 * np.roll(y, -2) + 1, "same": -y, "behind": np.roll(y, 3),
+        "noise": rng.normal(size=400), "trend": np.arange(400.0),
     }  # fmt: skip
     table = Table(columns)
     past = check_table(table, target="y", past=("ahead", "same", "behind", "noise", "trend"), horizon=5)

@@ -138,7 +138,7 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path: Path, data: bytes, m
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_csv(tmp_path / "no.csv")
-    with pytest.raises(DataError, match="cannot be read|folder"):
+    with pytest.raises(DataError, match=r"cannot be read|folder"):
         read_csv(tmp_path)
 
 

@@ -18,7 +18,7 @@ def lines_of(ys):
 
 
 @settings(max_examples=100, deadline=None)
-@given(arrays.arrays(np.float64, (3, 9), elements=st.integers(-10**6, 10**6).map(lambda v: v / 100) | st.just(np.nan)))
+@given(arrays.arrays(np.float64, (3, 9), elements=st.integers(-(10**6), 10**6).map(lambda v: v / 100) | st.just(np.nan)))
 def test_window_scale_is_mean_and_deviation_of_what_is_observed(y):
     loc, unit = window_scale(y)
     for row, a, b in zip(y, loc, unit, strict=True):

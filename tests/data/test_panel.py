@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -208,9 +209,11 @@ def test_zones_of_text_reach_the_clock(tmp_path: Path) -> None:
         ("t,y\n2020-01-01T00:00Z,1\n2020-01-01T01:00+01:00,1\n", r"mixed time zones: UTC \(line 2\) and \+01:00 \(line 3\)"),
         ("t,y\n2020-01-01T00:00Z,1\n2020-01-01T01:00,1\n", r"mixed time zones: UTC \(line 2\) and no zone \(line 3\)"),
         ("t,y\n1.5,1\n2,1\n", "column 't': expected time stamps or whole numbers, got fractions"),
-        ("t,y\n2020-01-01 00:00,1\n2020-01-01 01:00,1\n2020-01-01 02:00,1\n2020-01-01 02:17,1\n", "line 5: .*02:17:00 is not on the grid of 1 hour.*uneven"),
+        ("t,y\n2020-01-01 00:00,1\n2020-01-01 01:00,1\n2020-01-01 02:00,1\n2020-01-01 02:17,1\n",
+         "line 5: .*02:17:00 is not on the grid of 1 hour.*uneven"),
         ("t,y\n2020-01-01,1\n", "single row.*freq="),
-        ("t,y\n1970-01-01 00:00:00,1\n2020-01-01 00:00:01,1\n2020-01-01 00:00:02,1\n2020-01-01 00:00:03,1\n", "would need a grid of"),
+        ("t,y\n1970-01-01 00:00:00,1\n2020-01-01 00:00:01,1\n2020-01-01 00:00:02,1\n2020-01-01 00:00:03,1\n",
+         "would need a grid of"),
         ("time,y\n1,2\n2,3\n", r"there is no column 't' \(time\)"),
         ("t,Y\n1,2\n2,3\n", r"there is no column 'y' \(target\). Did you mean 'Y'"),
     ],
@@ -272,6 +275,12 @@ def test_duplicates_by_rule(rule: str, expected: list[float]) -> None:
     np.testing.assert_array_equal(panel.target[:, 0], expected)
     assert len(panel.past.numbers) == 3
     assert any(n.startswith("duplicate") for n in panel.notes)
+
+
+def test_freq_and_uneven_need_a_time_column() -> None:
+    for options in ({"freq": "h"}, {"uneven": True}):
+        with pytest.raises(ConfigError, match="Give time="):
+            build_panel(Table({"y": [1.0, 2]}), target="y", **options)  # type: ignore[arg-type, dict-item]
 
 
 def test_an_unknown_rule_is_refused() -> None:
@@ -351,7 +360,8 @@ def test_a_missing_column_of_the_schema_and_another_role() -> None:
 def test_frames_give_the_same_panel(library: str) -> None:
     pytest.importorskip(library)
     table = Table({
-        "id": ["a"] * 4 + ["b"] * 4, "t": np.tile(np.arange("2020-10-24T22", "2020-10-25T02", dtype="datetime64[h]"), 2), "y": np.arange(8.0),
+        "id": ["a"] * 4 + ["b"] * 4, "t": np.tile(np.arange("2020-10-24T22", "2020-10-25T02", dtype="datetime64[h]"), 2),
+        "y": np.arange(8.0),
         "c": ["u", None] * 4,
     }, zones={"t": "Europe/Berlin"})  # fmt: skip
     frame = {"pandas": table.to_pandas, "polars": table.to_polars, "pyarrow": table.to_arrow}[library]()
@@ -375,6 +385,19 @@ def test_a_million_rows_are_placed_without_a_loop_over_rows() -> None:
     again = build_panel(shuffled, target="y", time="t", id="id")
     assert time.process_time() - start < 5  # 0.4 s
     assert sorted(again.ids) == sorted(panel.ids)
+
+
+def test_memory_beside_the_source_is_a_few_bytes_a_row() -> None:
+    codes = np.repeat(np.arange(100, dtype=np.int32), 10_000)
+    times = np.tile(np.arange(10_000).astype("datetime64[h]"), 100).astype("datetime64[ns]")
+    table = Table({"id": Encoded(codes, tuple(map(str, range(100)))), "t": times, "y": np.zeros(len(codes))})  # type: ignore[dict-item]
+    tracemalloc.start()
+    panel = build_panel(table, target="y", time="t", id="id")
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert panel.n_rows == 1_000_000
+    assert kept < 1_000_000  # the panel's own arrays: offsets, starts, ids
+    assert peak < 60_000_000  # positions, and temporary arrays of a block
 
 
 @needs_data

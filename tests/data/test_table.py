@@ -27,7 +27,7 @@ def test_columns_of_unequal_length_are_refused() -> None:
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(DataError, match="no column 'temp_mx'. Did you mean 'temp_max'?"):
+    with pytest.raises(DataError, match=r"no column 'temp_mx'\. Did you mean 'temp_max'\?"):
         table(temp_max=[1.0], wind=[2.0])["temp_mx"]
 
 

@@ -22,7 +22,8 @@ CLOCKS = st.builds(
         zone=None if kind_step[0] == "integer" else zone,
         month_end=end and kind_step[0] == "month",
     ),
-    st.sampled_from([("integer", 3), ("duration", 15 * MINUTE), ("duration", HOUR), ("duration", DAY), ("duration", 7 * DAY), ("month", 1), ("month", 3), ("business", 1)]),
+    st.sampled_from([("integer", 3), ("duration", 15 * MINUTE), ("duration", HOUR), ("duration", DAY), ("duration", 7 * DAY),
+                     ("month", 1), ("month", 3), ("business", 1)]),
     st.integers(-(10**18), 10**18).map(lambda n: n // HOUR * HOUR),
     st.sampled_from([None, "UTC", "+05:30", "Europe/Berlin", "America/New_York"]),
     st.booleans(),
@@ -108,7 +109,8 @@ def test_uneven_times_give_their_median_step() -> None:
 
 @pytest.mark.parametrize(
     ("freq", "expected"),
-    [("h", ("duration", HOUR)), ("2h", ("duration", 2 * HOUR)), ("15min", ("duration", 15 * MINUTE)), ("90 min", ("duration", 90 * MINUTE)),
+    [("h", ("duration", HOUR)), ("2h", ("duration", 2 * HOUR)), ("15min", ("duration", 15 * MINUTE)),
+     ("90 min", ("duration", 90 * MINUTE)),
      ("D", ("duration", DAY)), ("W-SUN", ("duration", 7 * DAY)), ("M", ("month", 1)), ("Q", ("month", 3)), ("2Y", ("month", 24)),
      ("B", ("business", 1)), (1, ("integer", 1)), ("5", ("integer", 5)), ("hours", ("duration", HOUR))],
 )  # fmt: skip

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import logging
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
-from tidegate.errors import TidegateError
+from tidegate.errors import ConfigError, TidegateError, nearest
 
 COMMANDS = {
     "demo": "fit, score beside naive forecasts, draw and report, on bundled weather data",
@@ -21,6 +25,13 @@ COMMANDS = {
     "info": "what is in a model file",
     "check": "look at a data file before training",
 }
+DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
+OVERVIEW = """example:
+  tidegate demo
+  tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors
+  tidegate COMMAND --help
+
+exit status: 0 done; 1 done, and something was found (check); 2 an error that you can mend; 130 interrupted by Ctrl-C"""
 
 
 class Command(Protocol):
@@ -38,48 +49,119 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. 0: done; 1: done, and something was found (check); 2: an error the user can mend; 130: interrupted."""
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(given[0] if given else None)
-    args = parser.parse_args(given)
-    if not getattr(args, "command", None):
-        parser.print_help()
-        return 2
-    logging.basicConfig(format="%(message)s", level=logging.INFO if getattr(args, "verbose", False) else logging.WARNING)
+    name = f"tidegate {given[0]}" if given and given[0] in COMMANDS else "tidegate"
+    _say_unprintable()
     try:
-        return _command(args.command).run(args)
+        with _logging("--verbose" in given):
+            status = _run(given)
+        sys.stdout.flush()  # here, where a full disk or a closed pipe still has an answer
     except TidegateError as error:
-        print(f"tidegate {args.command}: {error}", file=sys.stderr)
-        return 2
+        print(f"{name}: {_with_flags(str(error))}", file=sys.stderr)
+        return ERROR
     except KeyboardInterrupt:
-        print(f"tidegate {args.command}: interrupted", file=sys.stderr)
-        return 130
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as in `| head`
-        sys.stderr.close()
-        return 0
+        _discard_output()
+        return DONE
+    except OSError as error:
+        _discard_output()
+        print(
+            f"{name}: the output could not be written ({error.strerror or error}); free some space or name another file",
+            file=sys.stderr,
+        )
+        return ERROR
+    return status
+
+
+def _run(given: list[str]) -> int:
+    if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+        raise ConfigError(f"there is no command {given[0]!r}; {nearest(given[0], COMMANDS)} `tidegate --help` lists them")
+    parser = _parser(given[0] if given else None)
+    args, unknown = parser.parse_known_args(given)
+    if unknown:
+        raise ConfigError("\n".join(_unknown(word, args) for word in unknown))
+    if not args.command:
+        parser.print_help()
+        return ERROR
+    return _command(args.command).run(args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors of our tree; options are never guessed from their beginning."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # argparse's own keywords, passed on
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError instead of ending the process."""
+        raise ConfigError(f"{message}; `{self.prog} --help` lists what can be given")
 
 
 def _parser(wanted: str | None) -> argparse.ArgumentParser:
     from tidegate import __version__
 
-    parser = argparse.ArgumentParser(
-        prog="tidegate",
-        description="Recurrent networks, from a file to a stream.",
-        epilog="example: tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors",
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="tidegate", description="Recurrent networks, from a file to a stream.", epilog=OVERVIEW, formatter_class=shape
     )
     parser.add_argument("--version", action="version", version=f"tidegate {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
         if wanted in COMMANDS and name != wanted:  # only the command that runs is loaded
             continue
         command = _command(name) if name == wanted else None
+        epilog = None if command is None else command.EXAMPLE
         sub = commands.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=None if command is None else command.EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
+            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=epilog, formatter_class=shape
+        )
         if command is not None:
             sub.add_argument("--verbose", action="store_true", help="say what is done")
             command.add_arguments(sub)
+            sub.set_defaults(known=[flag for action in sub._actions for flag in action.option_strings])
     return parser
 
 
 def _command(name: str) -> Command:
     return cast(Command, import_module(f"tidegate.cli.{name}"))
+
+
+def _unknown(word: str, args: argparse.Namespace) -> str:
+    """What to say of a word that no argument takes."""
+    if not word.startswith("-"):
+        return f"{word!r}: expected an option, got a word too many; put names with spaces in quotes, lists with commas"
+    flag = word.split("=")[0]
+    return f"{flag}: there is no such option; {nearest(flag, getattr(args, 'known', []))}"
+
+
+def _with_flags(message: str) -> str:
+    """Options as they are written here: --hidden-size for ForecastOptions.hidden_size."""
+    return re.sub(r"\b[A-Z]\w*Options\.(\w+)", lambda found: "--" + found[1].replace("_", "-"), message)
+
+
+@contextlib.contextmanager
+def _logging(verbose: bool) -> Iterator[None]:
+    """Tidegate's log on standard error while a command runs; the logging of a program around us stays as it was."""
+    logger, handler = logging.getLogger("tidegate"), logging.StreamHandler(sys.stderr)
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+def _say_unprintable() -> None:
+    """A terminal that cannot show a letter gets its code; the tables that go to files are always UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Let what is still to be written go nowhere, so that the end of the process does not complain once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from tidegate.cli.common import add_columns, add_levels, add_options, columns_of, named_tables, options_of
+from tidegate.cli.common import (
+    add_against,
+    add_columns,
+    add_levels,
+    add_options,
+    columns_of,
+    folder,
+    forecaster_of,
+    named_tables,
+    wrapped,
+)
 from tidegate.errors import ConfigError
-from tidegate.models import Forecaster
+from tidegate.models.forecaster import Refit
 from tidegate.tasks.forecast import ForecastOptions
 
 EXAMPLE = """example:
   tidegate backtest weather.csv --target temp_max --time date --horizon 14 --windows 5
   tidegate backtest load.csv --target mw --time hour --horizon 24 --refit warm --output figures/"""
+REFITS: dict[str, Refit] = {"no": False, "warm": "warm", "yes": True}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,25 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="CSV, CSV.gz, TSV or Parquet")
     parser.add_argument("--windows", type=int, default=5, metavar="N", help="cutoffs, default 5")
     parser.add_argument("--step", type=int, metavar="N", help="rows between cutoffs, default the horizon")
-    parser.add_argument("--refit", choices=["no", "warm", "yes"], default="no", help="train on at every cutoff (warm) or anew (yes); default no")
+    refit = "train on at every cutoff (warm) or anew (yes); default no: once, before the first"
+    parser.add_argument("--refit", choices=list(REFITS), default="no", help=refit)
     parser.add_argument("--budget", metavar="TIME", help="time of each training, such as 90s")
-    parser.add_argument("--against", action="append", default=[], metavar="NAME=FILE", help="another tool's forecasts, put in the same table")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="write every forecast, the figures per series and the table")
+    add_against(parser)
     add_levels(parser)
-    add_columns(parser, target_required=True)
+    add_columns(parser)
     add_options(parser, ForecastOptions, required=("horizon",))
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, roll, score and print."""
-    if args.windows < 1:
-        raise ConfigError(f"--windows: expected at least 1, got {args.windows}")
-    model = Forecaster(**options_of(args, ForecastOptions))  # type: ignore[arg-type]  # the flags are the options
+    for flag, value in (("--windows", args.windows), ("--step", args.step)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{flag}: expected at least 1, got {value}")
+    against, model = named_tables(args.against), forecaster_of(args, ForecastOptions)
+    if args.output:
+        folder(args.output)
     found = model.backtest(
-        args.file, windows=args.windows, step=args.step, refit={"no": False, "warm": "warm", "yes": True}[args.refit],
-        against=named_tables(args.against), levels=args.levels, budget=args.budget, **columns_of(args),
-    )  # type: ignore[arg-type]  # the column flags are backtest's keywords  # fmt: skip
-    print(found)
+        args.file, windows=args.windows, step=args.step, refit=REFITS[args.refit], against=against, levels=args.levels,
+        budget=args.budget, **columns_of(args),
+    )  # fmt: skip
+    print(wrapped(str(found), hanging="  "))
     if args.output:
         found.write(args.output)
     return 0

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from tidegate.cli.common import add_columns, columns_of
-from tidegate.data.check import check_table
+from tidegate.cli.common import add_columns, columns_of, text_or_whole, wrapped
+from tidegate.data.check import Finding, check_table
 from tidegate.data.table import read_table
+from tidegate.errors import ConfigError
 
 EXAMPLE = """example:
   tidegate check weather.csv --target temp_max --time date --horizon 14"""
+LEVELS = ("error", "warning", "note")
+INDENT = " " * 9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +21,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="CSV, CSV.gz, TSV or Parquet")
     parser.add_argument("--horizon", type=int, metavar="N", help="steps that are going to be forecast")
     parser.add_argument("--lookback", type=int, metavar="N", help="steps of history that the net is going to read")
-    add_columns(parser, target_required=True)
+    parser.add_argument(
+        "--freq",
+        type=text_or_whole,
+        metavar="TEXT",
+        help="the time step where the file does not show it: h, 15min, D, MS, 1, ...",
+    )
+    parser.add_argument("--uneven", action="store_true", help="rows keep their own times")
+    add_columns(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 where training would be refused."""
-    findings = check_table(read_table(args.file), horizon=args.horizon, lookback=args.lookback, **columns_of(args))  # type: ignore[arg-type]  # column flags
+    for flag, value in (("--horizon", args.horizon), ("--lookback", args.lookback)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{flag}: expected at least 1, got {value}")
+    findings = check_table(
+        read_table(args.file),
+        horizon=args.horizon,
+        lookback=args.lookback,
+        freq=args.freq,
+        uneven=args.uneven,
+        **columns_of(args),
+    )
     for finding in findings:
-        print(f"{finding.level:8}{finding.where}: {finding.what}\n        -> {finding.action}")
-    if not findings:
-        print("nothing to report: the data can be used as it is")
+        print(told(finding, args.file))
+    print(summary(findings, args.file))
     return 1 if any(f.level == "error" for f in findings) else 0
+
+
+def told(finding: Finding, file: str) -> str:
+    """A finding as two paragraphs: what and where, then what will be done."""
+    where = "" if finding.where in ("", file) else f" ({finding.where})"
+    what = wrapped(finding.what + where, INDENT)
+    return f"{finding.level:{len(INDENT)}}{what[len(INDENT) :]}\n{wrapped('-> ' + finding.action, INDENT, '   ')}"
+
+
+def summary(findings: Sequence[Finding], file: str) -> str:
+    """How many of each level, and what that means for `fit`."""
+    counts = {level: sum(f.level == level for f in findings) for level in LEVELS}
+    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
+    return f"{file}: {said}. " + (
+        "`tidegate fit` would stop here." if counts["error"] else "`tidegate fit` takes the file as it is."
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import cast
 
 from tidegate import format as container
+from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
-from tidegate.cli.common import forecaster
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
-from tidegate.spec import Recurrent, Spec, block_parameters, size_of, spec_from_plain
+from tidegate.spec import Block, Recurrent, Spec, block_parameters, size_of, spec_from_plain
 
 EXAMPLE = """example:
   tidegate info weather.safetensors
@@ -26,38 +27,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    file = container.read(args.model)
+    file, model = container.read(args.model), forecaster(args.model)
     if args.json:
         print(json.dumps({**file.header, "sha256": file.sha256}, indent=2))
         return 0
-    model = forecaster(args.model)
     spec = spec_from_plain(file.header["spec"])
-    print(f"{args.model}: task {file.header['task']}, sha256 {file.sha256[:16]}...")
-    print(f"{model!r}\n")
-    print(draw(spec))
-    print(f"\nstate of one series: {spec.state_size()} floats; nets in the file: {file.header['members']}")
-    inside = sum(a.nbytes for n, a in file.arrays.items() if n.startswith("data."))
-    print(f"data inside: yes, the tails of {model.card['series']} training series ({inside:,} bytes); weights {_bytes(file):,} bytes\n")
+    print(wrapped(repr(model), hanging="  "))
+    print(f"\nnet\n{draw(spec)}\n")
+    print(f"file\n{_aligned(_about(args.model, file, model.card, spec))}\n")
     print(figures_text(model.card))
-    for line in notes(model.card):
-        print(f"- {line}")
-    made = cast("dict[str, Plain]", model.card["versions"])
-    print(f"seed {model.card['seed']}, {model.card['steps']} steps, data sha256 {str(model.card['data_sha256'])[:16]}..., " + ", ".join(f"{k} {v}" for k, v in made.items()))
+    print(bullets(notes(model.card)))
     return 0
 
 
 def draw(spec: Spec) -> str:
     """The graph as text: a line a block, what it reads, its weights and state."""
-    rows = [(port.name, f"input {port.shape}, {port.size}", "", "") for port in spec.inputs]
-    for block in spec.blocks:
-        weights = sum(size_of(s) for s in block_parameters(block).values())
-        state = sum(size_of(s) for s in block.state().values()) if isinstance(block, Recurrent) else 0
-        said = block.cell if isinstance(block, Recurrent) else block.kind
-        rows.append((block.name, said, "<- " + ", ".join(block.inputs), (f"{weights:,} weights" if weights else "") + (f", {state} state" if state else "")))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, f"outputs: {', '.join(spec.outputs)}; {spec.count():,} weights"])
+    rows: list[tuple[str, ...]] = [(port.name, f"input, {port.shape}", str(port.size), "", "", "") for port in spec.inputs]
+    rows += [_drawn(block) for block in spec.blocks]
+    head = ("block", "kind", "width", "weights", "state", "reads")
+    table = _aligned([head, *rows], right=(2, 3, 4))
+    return f"{table}\noutputs: {', '.join(spec.outputs)}; {spec.count():,} weights"
 
 
-def _bytes(file: container.File) -> int:
-    return sum(a.nbytes for n, a in file.arrays.items() if n.startswith("net"))
+def _drawn(block: Block) -> tuple[str, ...]:
+    """Name, kind, width, weights, state, inputs of one block."""
+    weights = sum(size_of(shape) for shape in block_parameters(block).values())
+    state = sum(size_of(shape) for shape in block.state().values()) if isinstance(block, Recurrent) else 0
+    kind = block.cell if isinstance(block, Recurrent) else str(getattr(block, "function", block.kind))
+    width = next(
+        (str(getattr(block, name)) for name in ("hidden_size", "output_size", "embedding_dim") if hasattr(block, name)), ""
+    )
+    return (block.name, kind, width, f"{weights:,}" if weights else "", str(state) if state else "", ", ".join(block.inputs))
+
+
+def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spec) -> list[tuple[str, ...]]:
+    """What else there is to know of the file, in words."""
+    inside = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("data."))
+    weights = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("net"))
+    made = cast("dict[str, Plain]", card["versions"])
+    nets = cast(int, file.header["members"])
+    return [
+        ("path", path),
+        ("task", str(file.header["task"])),
+        ("sha256", file.sha256),
+        ("nets", f"{nets}, {weights:,} bytes of weights; {spec.state_size()} numbers of state for each series"),
+        ("data inside", f"yes: the tails of {card['series']} training series, {inside:,} bytes"),
+        ("trained on", f"{card['source']}, {cast(int, card['rows']):,} rows, data sha256 {str(card['data_sha256'])[:16]}..."),
+        ("training", f"seed {card['seed']}, {card['steps']} steps" + (", interrupted" if card["interrupted"] else "")),
+        ("made with", ", ".join(f"{name} {version}" for name, version in made.items())),
+    ]
+
+
+def _aligned(rows: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+    """Rows as a table with a margin; the columns in `right` are flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    cells = [
+        [text.rjust(w) if i in right else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    ]
+    return "\n".join(("  " + "  ".join(row)).rstrip() for row in cells)

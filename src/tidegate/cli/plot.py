@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from tidegate import format as container
 from tidegate.cli.common import add_levels, forecaster
 from tidegate.errors import ConfigError, DataError
 
@@ -30,36 +31,63 @@ def run(args: argparse.Namespace) -> int:
     if not args.output and not args.html:
         raise ConfigError("plot: name a picture with --output forecast.png, or a page with --html forecast.html")
     if args.file.endswith(".jsonl"):
-        from tidegate.report.picture import history_picture
+        _draw_history(args)
+    else:
+        _draw_forecast(args)
+    for path in filter(None, (args.output, args.html)):
+        print(f"wrote {path}")
+    return 0
 
-        if not args.output:
-            raise ConfigError("plot: a training history is drawn as a picture: give --output training.png")
-        history_picture(args.output, read_history(args.file))
-        return 0
+
+def _draw_history(args: argparse.Namespace) -> None:
+    from tidegate.report.picture import history_picture
+
+    if args.html or not args.output:
+        raise ConfigError("plot: a training history is drawn as a picture: give --output training.png, without --html")
+    history_picture(args.output, read_history(args.file))
+
+
+def _draw_forecast(args: argparse.Namespace) -> None:
     model = forecaster(args.file)
     if args.output:
-        ids = args.ids.split(",") if args.ids else None
-        model.plot(args.output, truth=args.truth, levels=args.levels, ids=ids)
+        model.plot(args.output, truth=args.truth, levels=args.levels, ids=_ids(args))
     if args.html:
         model.page(args.html, levels=args.levels)
-    return 0
+
+
+def _ids(args: argparse.Namespace) -> list[str | int] | None:
+    """The series asked for, as numbers where the model's ids are numbers."""
+    if not args.ids:
+        return None
+    names = [part.strip() for part in args.ids.split(",") if part.strip()]
+    schema = container.read(args.file).header.get("schema")
+    if isinstance(schema, dict) and schema.get("id_kind") == "integer":
+        wrong = [name for name in names if not name.lstrip("+-").isdigit()]
+        if wrong:
+            raise ConfigError(f"--ids: expected whole numbers, which the ids of this model are, got {wrong[0]!r}")
+        return [int(name) for name in names]
+    return list(names)
 
 
 def read_history(path: str) -> list[dict[str, float | int | str]]:
     """The records of a JSON-lines file. Raises: DataError that names the line."""
+    remedy = "give the file that `tidegate fit --history` wrote"
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give the file that `fit --history` wrote") from error
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or "step" not in record:
-            raise DataError(f"{path}: line {number}: expected a training record with a step, got {line[:60]!r}; give the file that `fit --history` wrote")
-        records.append(record)
-    if not records:
-        raise DataError(f"{path}: no records; give the file that `fit --history` wrote")
-    return records
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected text, got bytes that are none (at byte {error.start}); {remedy}") from error
+    if not lines:
+        raise DataError(f"{path}: expected training records, got an empty file; {remedy}")
+    return [_record(path, number, line, remedy) for number, line in enumerate(lines, 1)]
+
+
+def _record(path: str, number: int, line: str, remedy: str) -> dict[str, float | int | str]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or "step" not in record:
+        raise DataError(f"{path}: line {number}: expected a training record with a step, got {line[:60]!r}; {remedy}")
+    return record

@@ -96,7 +96,9 @@ def collect(
 ) -> Panel | None:  # fmt: skip
     """The panel as far as it can be built, faults noted as they are met; None (and a fault) where no row can be placed."""
     if not roles.time and (freq is not None or uneven):
-        raise ConfigError("freq, uneven: these say something about a time column, and none is given. Give time=, or leave them out.")
+        raise ConfigError(
+            "freq, uneven: these say something about a time column, and none is given. Give time=, or leave them out."
+        )
     columns_present(table, roles, faults)
     if len(table) == 0:
         faults.add("the table has no rows", "", "Give at least one row.")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
-from tidegate.data.lines import Cut, Floats, Ints, Lines, Scale, window_scale
+from tidegate.data.lines import Cut, Floats, Ints, Lines, Scale
 from tidegate.data.panel import Panel
 from tidegate.data.season import infer_season
 from tidegate.decode import quantiles as q
@@ -28,6 +28,7 @@ LOSS: dict[str, LossName] = {
     "quantile": "quantile", "gaussian": "gaussian", "student_t": "student_t", "negative_binomial": "negative_binomial", "point": "squared",
 }  # fmt: skip
 VALIDATION_WINDOWS = 512
+UNIT_WINDOWS, UNIT_CHUNK = 16, 256  # windows of a line that tell its usual deviation; lines at once, which bounds the memory
 
 
 @final
@@ -200,7 +201,7 @@ class ForecastProblem:
         if not len(self._usable):  # every series is short: part of the horizon is better than none
             self._usable = np.flatnonzero(self.train_end >= 2).astype(np.int64)
         self._spec = build_spec(plan)
-        self._line_units = self._mase_scales()
+        self._usual_units = self._usual_unit()
         if not len(self._usable):
             raise DataError(f"{panel.source}: nothing is left to train on beside the held-back rows; choose a shorter horizon")
 
@@ -312,25 +313,27 @@ class ForecastProblem:
         return targets
 
     def _importance(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
-        """(B,) weight of each window: errors count in the line's own unit, that of MASE, and not in the window's deviation.
+        """(B,) weight of each window: its deviation over the line's usual one, so that errors within a line count alike.
 
-        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient (bench/forecast/NOTES.md).
-        A likelihood knows its own scale and is not weighted.
+        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient: ETTh1 MSE .379 against .373.
+        Across lines nothing changes. A likelihood knows its own scale and is not weighted.
         """
         if self.plan.output not in ("quantile", "point"):
             return np.ones(len(cut.lines), np.float32)
-        weight = np.clip(scale.unit / self._line_units[cut.lines], 1e-3, 1e3)
+        weight = np.clip(scale.unit / self._usual_units[cut.lines], 1e-3, 1e3)
         return (weight if self.plan.output == "quantile" else weight**2).astype(np.float32)
 
-    def _mase_scales(self) -> Floats:
-        """(lines,) mean absolute seasonal difference of what training may see; the deviation of the line where that is 0."""
+    def _usual_unit(self) -> Floats:
+        """(lines,) the mean deviation of some windows of each line that training may see."""
         found = np.ones(self.lines.count)
-        for line in range(self.lines.count):
-            y = self.lines.history(line, int(self.train_end[line]))
-            apart = np.abs(y[self.plan.season :] - y[: -self.plan.season])
-            seen = apart[~np.isnan(apart)]
-            mean = float(seen.mean()) if len(seen) else 0.0
-            found[line] = mean if mean > 0 else float(window_scale(y[None]).unit[0])
+        share = np.linspace(0.0, 1.0, UNIT_WINDOWS)
+        for start in range(0, self.lines.count, UNIT_CHUNK):
+            lines = np.arange(start, min(start + UNIT_CHUNK, self.lines.count), dtype=np.int64)
+            last = np.maximum(self.train_end[lines], 1)
+            first = np.minimum(self.plan.lookback, last)
+            cutoffs = (first[:, None] + share * (last - first)[:, None]).astype(np.int64)
+            units = self.front.scale(Cut(np.repeat(lines, UNIT_WINDOWS), cutoffs.reshape(-1))).unit
+            found[lines] = units.reshape(len(lines), UNIT_WINDOWS).mean(1)
         return found
 
     def _with_history(

@@ -57,7 +57,7 @@ class FrontEnd:
 
     def windows(self, cut: Cut, known: Known | None = None, *, limit: int | None = None) -> Windows:
         """The arrays of each window, of at most `limit` steps of history; history after the cutoff is never read."""
-        scale = self._scale(cut)
+        scale = self.scale(cut)
         if self.plan.decode == "recursive":
             inputs, lengths = {"steps": self._steps(cut, scale, known)}, Arrays()
         else:
@@ -76,7 +76,8 @@ class FrontEnd:
         """Rows of history that a window reads, at most."""
         return max(self.plan.lookback, max(self.plan.bases))
 
-    def _scale(self, cut: Cut) -> Scale:
+    def scale(self, cut: Cut) -> Scale:
+        """loc and unit of each window."""
         if self._now is not None:
             return self._now
         if self._running is None:

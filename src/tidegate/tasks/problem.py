@@ -52,7 +52,10 @@ class Problem(Protocol):
         """How outputs are fed back, for a decoder that reads its own; None where nothing is fed back."""
 
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
-        """The next mini-batch. cursor: the task's own place in the data, JSON-able. progress: 0 to 1. closing: the tail may be used."""
+        """The next mini-batch.
+
+        Args:  cursor: the task's own place in the data, JSON-able. progress: 0 to 1. closing: the tail may be used.
+        """
 
     def validation(self) -> Sequence[Batch]:
         """The held-back batches, the same at every call."""

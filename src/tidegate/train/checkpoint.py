@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a run in the container of the model file. In: a folder-less path stem. Out: the newest sound state, or a new run.
+"""Checkpoints: the state of a run in the container of the model file. In: the stem of a path. Out: files, and the newest sound one.
 
 Written through a temporary file, fsync and rename; the last two are kept, so that a kill at any moment leaves one whole.
 """
@@ -53,10 +53,10 @@ class Checkpoints:
         """The newest sound checkpoint; None where there is none. Raises: FormatError where there are some and none is sound."""
         faults = []
         for path in reversed(self.paths()):
-            try:
-                return container.read(path, "checkpoint")
-            except FormatError as error:
-                faults.append(str(error))
+            file = _read(path)
+            if isinstance(file, container.File):
+                return file
+            faults.append(str(file))
         if faults:
             raise FormatError("no checkpoint can be read; remove them to start anew:\n" + "\n".join(faults))
         return None
@@ -66,3 +66,11 @@ class Checkpoints:
         for path in self.paths():
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _read(path: Path) -> container.File | FormatError:
+    """A checkpoint, or why it cannot be read."""
+    try:
+        return container.read(path, "checkpoint")
+    except FormatError as error:
+        return error

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -64,7 +65,7 @@ def _move_on(problem: Problem, options: TrainOptions, state: TrainState) -> None
     """From the open phase to the closing one, and to the end."""
     if state.closing_from is None and (state.stopped or state.step >= options.open_steps):
         assert state.best is not None
-        state.network.load(state.best)
+        state.network.load(cast("Mapping[str, npt.NDArray[np.floating]]", state.best))
         state.average = {name: state.network.weights()[name].detach().clone() for name in state.average}
         state.closing_from = state.step
         state.carried = None
@@ -108,11 +109,21 @@ def _step(problem: Problem, options: TrainOptions, state: TrainState) -> Record:
     state.carried = carried
     state.step += 1
     state.clipped += norm > options.clip_norm
-    return {"step": state.step, "loss": value, "learning_rate": rate, "grad_norm": norm, "clipped_share": state.clipped / state.step}
+    return {
+        "step": state.step,
+        "loss": value,
+        "learning_rate": rate,
+        "grad_norm": norm,
+        "clipped_share": state.clipped / state.step,
+    }
 
 
 def _loss(
-    problem: Problem, network: Network, batch: Batch, carried: Mapping[str, Tensor] | None, dropout_rng: torch.Generator | None
+    problem: Problem,
+    network: Network,
+    batch: Batch,
+    carried: Mapping[str, Tensor] | None,
+    dropout_rng: torch.Generator | None,
 ) -> tuple[Loss, dict[str, Tensor] | None]:
     device = next(network.parameters()).device
     inputs, lengths, targets = (_tensors(part, device) for part in (batch.inputs, batch.lengths, batch.targets))

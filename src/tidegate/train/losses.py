@@ -1,14 +1,16 @@
 """Losses by name. In: the net's outputs and a batch's targets. Out: a weighted sum and its weight, so that parts add up exactly.
 
-Outputs of a forecaster: `raw` (B, F, P) parameters and `base` (B, F, 1), the point that the parameters add to. Targets: `y` (B, F) scaled
-values, `weight` (B, F), 0 where the truth is missing, `probabilities` (Q,), and `unit` (B,), `offset` (B,) to leave the scale (counts).
+Outputs of a forecaster: `raw` (B, F, P) parameters and `base` (B, F, 1), the point that the parameters add to. Targets: `y`
+(B, F) scaled values, `weight` (B, F), 0 where the truth is missing, `probabilities` (Q,), and `unit` (B,), `offset` (B,) to
+leave the scale (counts).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
@@ -19,7 +21,9 @@ from tidegate.tasks.problem import LossName
 TINY = 1e-4
 
 
-class Loss(NamedTuple):
+@final
+@dataclass(frozen=True)
+class Loss:
     """A weighted sum and the weight it stands for."""
 
     total: Tensor

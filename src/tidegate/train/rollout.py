@@ -1,4 +1,7 @@
-"""Scheduled sampling: the horizon step by step, some steps reading the net's own output (Bengio et al. 2015). In: a batch. Out: outputs."""
+"""Scheduled sampling: the horizon step by step, some steps reading the net's own output (Bengio et al. 2015).
+
+In: a batch. Out: outputs.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,17 @@ from tidegate.tasks.problem import Rolled
 
 
 def rolled_outputs(
-    network: Network, rolled: Rolled, inputs: Mapping[str, Tensor], own: Tensor, truth: Mapping[str, Tensor], dropout_rng: torch.Generator | None
+    network: Network,
+    rolled: Rolled,
+    inputs: Mapping[str, Tensor],
+    own: Tensor,
+    truth: Mapping[str, Tensor],
+    dropout_rng: torch.Generator | None,
 ) -> dict[str, Tensor]:
-    """Outputs of every step. own: (B, F) bool, steps whose output, not the truth, is fed back; unknown truths are always replaced."""
+    """Outputs of every step.
+
+    Args:  own: (B, F) bool, steps whose output, not the truth, is fed back; unknown truths are always replaced.
+    """
     others = {name: value for name, value in inputs.items() if name != rolled.port}
     y, known = truth["y"][:, rolled.start :], truth["weight"][:, rolled.start :] > 0
 

@@ -1,4 +1,4 @@
-"""From a problem to trained weights: budget, members of an ensemble, checkpoints, progress, Ctrl-C. In: options. Out: FitResult."""
+"""From a problem to trained weights: budget, ensemble, checkpoints, progress, Ctrl-C. In: a problem, options. Out: FitResult."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ class FitResult:
 class RunOptions:
     """How a run is driven from outside; none of it changes the result.
 
-    budget: seconds that fix the number of steps once, after a timed warm-up. checkpoint: stem of the checkpoint files. run_id: what a
-    checkpoint must have been made with to be continued. history: a JSON-lines file of records. shown: a bar, or not, or where it is seen.
+    budget: seconds that fix the number of steps once, after a timed warm-up. checkpoint: stem of the checkpoint files. run_id:
+    what a checkpoint must have been made with to be continued. history: a JSON-lines file of records. shown: a bar, or not, or
+    (None) where somebody looks.
     """
 
     members: int = 1
@@ -109,7 +110,7 @@ def fit_members(problem: Problem, options: TrainOptions, run: RunOptions, start:
 
 
 def steps_for(problem: Problem, options: TrainOptions, seconds: float) -> int:
-    """How many steps fit in `seconds`, from a few timed ones on a state that is thrown away; the checks of the held-back tail count."""
+    """How many steps fit in `seconds`, checks included, from a few timed ones on a state that is thrown away."""
     trial = replace(options, steps=WARM_STEPS + TIMED_STEPS, closing=0.0, check_every=10**9)
     state = new_state(problem, trial)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Everything a training run is, at one moment. In: a problem and options. Out: a state that can be written, read and continued bit for bit."""
+"""Everything a training run is, at one moment. In: a problem and options. Out: a state to write, read and continue bit for bit."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ def state_from_plain(state: TrainState, header: Mapping[str, Plain], arrays: Map
         state.closing_from, state.done = cast("int | None", header["closing_from"]), cast(bool, header["done"])
         state.stale, state.stopped = cast(int, header["stale"]), cast(bool, header["stopped"])
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise FormatError(f"checkpoint: does not belong to this run ({error}); remove it, or give the options it was made with") from error
+        raise FormatError(
+            f"checkpoint: does not belong to this run ({error}); remove it, or give the options it was made with"
+        ) from error
 
 
 def _part(arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> Arrays:
