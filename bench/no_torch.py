@@ -1,7 +1,7 @@
 """The running half, where torch is not there. In: a model file and a data file. Out: exit status 0 where all of it works.
 
-    python bench/no_torch.py MODEL DATA            # in an environment without torch
-    python bench/no_torch.py MODEL DATA --block    # torch is installed, and importing it fails
+python bench/no_torch.py MODEL DATA            # in an environment without torch
+python bench/no_torch.py MODEL DATA --block    # torch is installed, and importing it fails
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The pictures of README and docs, drawn by Tidegate itself. In: nothing. Out: docs/images/forecast.png, the picture that `tidegate demo` draws.
+"""The pictures of README and docs, drawn by Tidegate itself. Out: docs/images/forecast.png, the picture that `tidegate demo` draws.
 
-    python docs/make_images.py         # or: make images
+python docs/make_images.py         # or: make images
 """
 
 from __future__ import annotations

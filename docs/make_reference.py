@@ -111,7 +111,11 @@ def _fallback(action: argparse.Action) -> str:
 
 def python_page() -> str:
     """One section a public name: its signature, what it does, and the methods of a class."""
-    lines = [NOTE, "# The Python face\n", "Every name of `tidegate.__all__`; `import tidegate as tg` loads none of them until it is used.\n"]
+    lines = [
+        NOTE,
+        "# The Python face\n",
+        "Every name of `tidegate.__all__`; `import tidegate as tg` loads none of them until it is used.\n",
+    ]
     for name in tg.__all__:
         lines += [f"## `{name}`\n", *_member(name, getattr(tg, name))]
     lines += ["## `nn.RNN`, `nn.LSTM`, `nn.GRU`\n", "Layers in place of torch's.\n"]
@@ -173,7 +177,11 @@ PAGES: dict[str, Callable[[], str]] = {"options.md": options_page, "cli.md": cli
 
 def stale() -> list[str]:
     """The pages that are not what the package says."""
-    return [name for name, make in PAGES.items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != make()]
+    return [
+        name
+        for name, make in PAGES.items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != make()
+    ]
 
 
 def main() -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
-import checks
 import pytest
 import torch
 
+import checks
 from tidegate.errors import ConfigError
 from tidegate.spec import (
     MAX_SIZE,

@@ -6,12 +6,12 @@ import math
 import re
 from pathlib import Path
 
-import checks
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
+import checks
 from tidegate.blocks.cells import STEPS
 from tidegate.blocks.recurrent import layer_weights, recurrent
 from tidegate.runtime.ops import NumpyOps

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import get_args
 
-import checks
 import numpy as np
 import pytest
 import torch
 
+import checks
 from tidegate.blocks.graph import run
 from tidegate.errors import ShapeError
 from tidegate.nn.ops import TorchOps

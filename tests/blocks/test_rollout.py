@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import checks
 import numpy as np
 import pytest
 import torch
 
+import checks
 from tidegate.blocks.graph import run
 from tidegate.blocks.ops import Array
 from tidegate.blocks.rollout import roll_out

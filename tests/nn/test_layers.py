@@ -6,7 +6,6 @@ import copy
 import itertools
 import warnings
 
-import checks
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+import checks
 from tidegate import nn as ours
 from tidegate.errors import ConfigError, LayerError, ShapeError, TidegateError
 

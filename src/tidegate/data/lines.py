@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.data.panel import Panel
-from tidegate.data.values import Covariates
+from tidegate.data.series import Covariates
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -46,7 +46,8 @@ class Lines:
 
     def series(self, lines: Ints) -> Ints:
         """The series of each line."""
-        return lines // self.targets
+        series: Ints = lines // self.targets
+        return series
 
     def values(self, cut: Cut, first: int, count: int, *, until: Ints | None = None) -> Floats:
         """(B, count) values from `first` rows after (or before, if negative) each cutoff; NaN outside the history."""

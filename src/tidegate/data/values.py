@@ -17,7 +17,7 @@ from tidegate.data.faults import SHOWN, Fault, Faults
 from tidegate.data.layout import BLOCK_ROWS, Layout
 from tidegate.data.rows import Series
 from tidegate.data.schema import MAX_LEVELS, OTHER
-from tidegate.data.series import Covariates as Covariates
+from tidegate.data.series import Covariates
 from tidegate.data.table import Table
 
 Scale: TypeAlias = "tuple[float, float]"

@@ -20,6 +20,7 @@ from tidegate.config import Plain
 from tidegate.errors import FormatError, TaskError, missing_extra
 from tidegate.files import PathLike
 
+M = TypeVar("M", bound="Model")
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -75,7 +76,7 @@ def data_hash(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-        digest.update(memoryview(array).cast("B") if array.size else b"")
+        digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()
 
 

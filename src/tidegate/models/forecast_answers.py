@@ -12,9 +12,10 @@ from tidegate.config import Plain
 from tidegate.data.columns import Columns, Encoded, Stored, encode
 from tidegate.data.lines import Cut, Ints, Lines
 from tidegate.data.panel import Panel
-from tidegate.data.table import Kind, Table, read_table
+from tidegate.data.table import Kind, Table
 from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError
+from tidegate.models.forecast_against import foreign_forecasts
 from tidegate.models.forecast_core import Core
 from tidegate.tasks.evaluation import Evaluation, Forecasts, Windows, evaluate
 from tidegate.tasks.forecast import ForecastOptions
@@ -133,7 +134,7 @@ def evaluation(
     wanted = checked_levels(levels)
     windows = windows_of(lines, cut, core.plan.horizon, core.plan.season)
     methods = {OURS: core.forecasts(lines, cut, wanted, deciles=True)}
-    methods |= {name: _foreign(name, table, lines.panel, windows, wanted) for name, table in against.items()}
+    methods |= {name: foreign_forecasts(name, table, lines.panel.schema.roles, time_column(lines.panel), windows, wanted) for name, table in against.items()}
     found = evaluate(windows, methods)
     return replace(found, verdict=(*notes, *found.verdict))
 
@@ -168,7 +169,7 @@ def backtest(
     whole = Cut(*(np.concatenate([getattr(cut, name) for cut, _ in parts]) for name in ("lines", "cutoffs")))
     scored = windows_of(lines, whole, options.horizon, trained.core.plan.season)
     methods = {OURS: _joined([f for _, f in parts])}
-    methods |= {name: _foreign(name, table, panel, scored, wanted) for name, table in against.items()}
+    methods |= {name: foreign_forecasts(name, table, panel.schema.roles, time_column(panel), scored, wanted) for name, table in against.items()}
     return evaluate(scored, methods)
 
 
@@ -200,38 +201,6 @@ def _joined(parts: Sequence[Forecasts]) -> Forecasts:
         hi={level: np.concatenate([p.hi[level] for p in parts]) for level in first.hi},
         quantiles=None if first.quantiles is None else np.concatenate([cast(np.ndarray, p.quantiles) for p in parts]),
         probabilities=first.probabilities,
-    )
-
-
-def _foreign(name: str, source: object, panel: Panel, windows: Windows, levels: Sequence[float]) -> Forecasts:
-    """Another tool's forecasts, found by id and time (and cutoff, and target, where it names them)."""
-    table = read_table(source)
-    roles = panel.schema.roles
-    time = time_column(panel)
-    needed = [c for c in (roles.id, time, "forecast") if c]
-    missing = [c for c in needed if c not in table.names]
-    if missing:
-        raise DataError(f"{table.source} (against {name!r}): no column {', '.join(map(repr, missing))}; it has {', '.join(table.names[:20])}")
-    keys = [table[roles.id]] if roles.id else []
-    keys += [panel.schema.clock.positions(table[time])]
-    extra = [c for c in ("target",) if c in table.names and len(roles.target) > 1]
-    keys += [table[c] for c in extra]
-    place = {key: row for row, key in enumerate(zip(*(k.tolist() for k in keys), strict=True))}
-    positions = panel.schema.clock.positions(windows.times.reshape(-1)).reshape(windows.times.shape).tolist()
-    rows = [
-        [place.get((*((i,) if roles.id else ()), p, *((t,) if extra else ()))) for p in steps]
-        for i, t, steps in zip(windows.ids, windows.targets, positions, strict=True)
-    ]
-    for i, found in zip(windows.ids, rows, strict=True):
-        if None in found:
-            raise DataError(f"{table.source} (against {name!r}): no forecast of step {found.index(None) + 1} for series {i!r}; give every step of every window")
-    at = np.array(rows, np.int64)
-    column = {c: np.asarray(table[c], np.float64)[at] for c in table.names if c.startswith("forecast")}
-    have = [level for level in levels if f"forecast-lo-{level:g}" in column and f"forecast-hi-{level:g}" in column]
-    return Forecasts(
-        point=column["forecast"],
-        lo={level: column[f"forecast-lo-{level:g}"] for level in have},
-        hi={level: column[f"forecast-hi-{level:g}"] for level in have},
     )
 
 
@@ -278,7 +247,7 @@ def _chosen(panel: Panel, lines: Lines, ids: Sequence[str | int] | None) -> Ints
 
 
 def _title(panel: Panel, lines: Lines, line: int) -> str:
-    target = panel.schema.roles.target[line % lines.targets]
+    target: str = panel.schema.roles.target[line % lines.targets]
     if panel.schema.roles.id is None:
         return target
     name = str(panel.ids[line // lines.targets])

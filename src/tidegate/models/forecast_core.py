@@ -12,6 +12,7 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.blocks.ops import Array
 from tidegate.blocks.rollout import roll_out
 from tidegate.data.lines import Cut, Floats, Lines, Scale
 from tidegate.decode import conformal
@@ -149,9 +150,9 @@ def sample_paths(plan: Plan, net: Predictor, inputs: Mapping[str, npt.NDArray[np
     drawn = np.zeros((len(scale.loc), plan.horizon))
     others = {name: value for name, value in inputs.items() if name != "steps"}
 
-    def run(x: npt.NDArray[np.floating], state: object) -> tuple[dict[str, npt.NDArray[np.floating]], object]:
-        outputs, after = net.run({**others, "steps": x}, state)  # type: ignore[arg-type]  # the state is what run returned
-        return outputs, after
+    def run(x: Array, state: Mapping[str, Array] | None) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        outputs, after = net.run({**others, "steps": x}, None if state is None else state["all"])
+        return outputs, {"all": after}
 
     def choose(k: int, outputs: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.floating]:
         drawn[:, k] = _draw(plan, outputs, scale, rng)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.panel import Panel
 from tidegate.data.schema import Schema
-from tidegate.data.values import Covariates
+from tidegate.data.series import Covariates
 from tidegate.errors import FormatError
 from tidegate.format import File
 from tidegate.models.base import header_part
@@ -163,7 +163,7 @@ def _panel(file: File, schema: Schema, where: str) -> Panel:
 
 def _ids(file: File, schema: Schema, count: int) -> tuple[str | int, ...]:
     if schema.id_kind == "none":
-        return (0,) * count
+        return ("series",) * count  # as build_panel names a panel without an id column
     if schema.id_kind == "integer":
         return tuple(int(i) for i in file.arrays["data.ids"])
     body, offsets = file.arrays["data.ids"].tobytes(), cast("list[int]", file.arrays["data.id_offsets"].tolist())

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tidegate.data.lines import Cut, Floats, Lines, RunningScale, Scale
 from tidegate.data.panel import Panel
-from tidegate.data.values import Covariates
+from tidegate.data.series import Covariates
 from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError, TaskError, nearest
 from tidegate.models.forecast_core import Core

@@ -5,6 +5,7 @@ Reading and checking stand in data/, the net in tasks/, training in train/ (load
 
 from __future__ import annotations
 
+import html
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -27,6 +28,7 @@ from tidegate.models import forecast_fit as fitting
 from tidegate.models import forecast_store as store
 from tidegate.models.base import Model, load_as
 from tidegate.models.forecast_core import Core
+from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_stream import ForecastStream
 from tidegate.models.seconds import parse_budget
 from tidegate.tasks.evaluation import Evaluation
@@ -73,6 +75,11 @@ class Forecaster(Model):
     def __repr__(self) -> str:
         given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
         return f"Forecaster({given}){'' if self._fitted is None else ' ' + self._summary()}"
+
+    def _repr_html_(self) -> str:
+        """The summary and the held-back figures, for a notebook."""
+        figures = "" if self._fitted is None else f"<pre>{html.escape(figures_text(self._fitted.card))}</pre>"
+        return f"<p>{html.escape(repr(self))}</p>{figures}"
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
         """Options by name, as scikit-learn's `clone` asks for them."""

@@ -153,7 +153,7 @@ class Predictor:
         return parts
 
     def _packed(self, parts: Mapping[str, Floats], batch: int) -> Floats:
-        rows = [np.swapaxes(parts[name], 0, 1).reshape(batch, -1) for name in self.spec.state()]
+        rows = [np.swapaxes(parts[name], 0, 1).reshape(batch, size_of(shape)) for name, shape in self.spec.state().items()]
         return np.concatenate(rows, axis=1) if rows else np.zeros((batch, 0), self._dtype)
 
 

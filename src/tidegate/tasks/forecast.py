@@ -366,20 +366,22 @@ class ForecastProblem:
 def quantile_grid(plan: Plan, raw: npt.NDArray[np.floating], base: npt.NDArray[np.floating], scale: Scale, p: Sequence[float]) -> Floats:
     """(B, F, len(p)) quantiles in the data's units, from the net's outputs, never decreasing in p."""
     loc, unit = scale.loc[:, None, None], scale.unit[:, None, None]
-    raw, centre = raw[:, : plan.horizon].astype(np.float64), base[:, : plan.horizon, 0].astype(np.float64)
+    given: Floats = raw[:, : plan.horizon].astype(np.float64)
+    centre: Floats = base[:, : plan.horizon, 0].astype(np.float64)
     if plan.output == "quantile":
-        return loc + unit * q.at_levels(raw + centre[..., None], plan.quantiles, p)
-    mean = raw[..., 0] + centre
+        return loc + unit * q.at_levels(given + centre[..., None], plan.quantiles, p)
+    mean = given[..., 0] + centre
     if plan.output == "point":
         return np.repeat(loc + unit * mean[..., None], len(p), axis=-1)
-    spread = _softplus(raw[..., 1]) + 1e-4
+    spread = _softplus(given[..., 1]) + 1e-4
     if plan.output == "gaussian":
         return loc + unit * q.gaussian_quantile(mean, spread, p)
     if plan.output == "student_t":
-        return loc + unit * q.student_t_quantile(2.0 + _softplus(raw[..., 2]) + 1e-4, mean, spread, p)
+        return loc + unit * q.student_t_quantile(2.0 + _softplus(given[..., 2]) + 1e-4, mean, spread, p)
     counts = _softplus(mean + (scale.loc / scale.unit)[:, None]) * scale.unit[:, None] + 1e-4
     return q.negative_binomial_quantile(counts, spread, p)
 
 
 def _softplus(x: Floats) -> Floats:
-    return np.logaddexp(0.0, x)
+    y: Floats = np.logaddexp(0.0, x)
+    return y

@@ -59,7 +59,7 @@ class FrontEnd:
         """The arrays of each window, of at most `limit` steps of history; history after the cutoff is never read."""
         scale = self.scale(cut)
         if self.plan.decode == "recursive":
-            inputs, lengths = {"steps": self._steps(cut, scale, known)}, Arrays()
+            inputs, lengths = Arrays(steps=self._steps(cut, scale, known)), Arrays()
         else:
             inputs, lengths = self._direct(cut, scale, known, limit)
         inputs["static"] = self._static(cut, scale)
@@ -183,7 +183,8 @@ class FrontEnd:
         series = self.lines.series(cut.lines)
         total = (panel.offsets[series + 1] - panel.offsets[series])[:, None]
         inside = np.clip(position, 0, np.maximum(total - 1, 0))
-        return panel.elapsed[panel.offsets[series][:, None] + inside] + (position - inside)
+        elapsed: Floats = panel.elapsed[panel.offsets[series][:, None] + inside] + (position - inside)
+        return elapsed
 
     def _gaps(self, cut: Cut, first: int, count: int) -> npt.NDArray[np.float32]:
         """log(1 + steps since the row before), 0 for the first row of a series."""

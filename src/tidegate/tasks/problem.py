@@ -1,4 +1,4 @@
-"""What the one training loop asks of a task, and how it is to train. In: a generator of random numbers. Out: batches, drawn lazily.
+"""What the one training loop asks of a task, and how it is to train. In: a generator of random numbers. Out: batches.
 
 No torch here: tasks describe, train/ computes.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a run in the container of the model file. In: the stem of a path. Out: files, and the newest sound one.
+"""Checkpoints: the state of a run in the container of the model file. In: a path stem. Out: files, the newest sound one.
 
 Written through a temporary file, fsync and rename; the last two are kept, so that a kill at any moment leaves one whole.
 """

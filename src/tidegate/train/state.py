@@ -1,4 +1,4 @@
-"""Everything a training run is, at one moment. In: a problem and options. Out: a state to write, read and continue bit for bit."""
+"""Everything a training run is, at one moment. In: a problem and options. Out: a state to write and continue bit for bit."""
 
 from __future__ import annotations
 

@@ -1,0 +1,98 @@
+"""NumPy's operations against torch's, one by one, at ordinary and at extreme numbers; dtypes and callers' arrays are kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import checks
+from tidegate.blocks.ops import Array, Ops
+from tidegate.nn.ops import TorchOps
+from tidegate.runtime.ops import NumpyOps
+
+RNG = np.random.default_rng(0)
+X, V = RNG.normal(size=(3, 4, 5)), RNG.normal(size=(3, 5))
+LENGTHS = np.array([4, 0, 2])
+CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
+    "linear": (lambda ops, x, w, b: ops.linear(x, w, b), (X, RNG.normal(size=(2, 5)), RNG.normal(size=2))),
+    "linear without bias": (lambda ops, x, w: ops.linear(x, w, None), (V, RNG.normal(size=(2, 5)))),
+    "linear of nothing": (lambda ops, x, w, b: ops.linear(x, w, b), (X[..., :0], np.zeros((2, 0)), RNG.normal(size=2))),
+    "embed": (lambda ops, t, c: ops.embed(t, c), (RNG.normal(size=(7, 2)), np.array([6, 0, 3]))),
+    "sigmoid": (lambda ops, x: ops.sigmoid(x), (X,)),
+    "tanh": (lambda ops, x: ops.tanh(x), (X,)),
+    "relu": (lambda ops, x: ops.relu(x), (X,)),
+    "softmax": (lambda ops, x: ops.softmax(x), (X,)),
+    "total": (lambda ops, x: ops.total(x), (X,)),
+    "norm": (lambda ops, x, w, b: ops.norm(x, w, b), (X, RNG.normal(size=5), RNG.normal(size=5))),
+    "dropout in prediction": (lambda ops, x: ops.dropout(x, 0.5), (X,)),
+    "concat": (lambda ops, x: ops.concat([x, x * 2], 1), (X,)),
+    "reshape": (lambda ops, x: ops.reshape(x, (3, 2, 10)), (X,)),
+    "over_time": (lambda ops, v: ops.over_time(v, 4), (V,)),
+    "zeros": (lambda ops, x: ops.zeros(x, (2, 3)), (X,)),
+    "stack": (lambda ops, v: ops.stack([v, v + 1], 1), (V,)),
+    "select": (lambda ops, n, v: ops.select(ops.active(n, 1), v, v * 0 - 1), (LENGTHS, V)),
+    "active": (lambda ops, n: ops.active(n, 2), (LENGTHS,)),
+    "zero_padding": (lambda ops, x, n: ops.zero_padding(x, n), (X, LENGTHS)),
+    "last": (lambda ops, x, n: ops.last(x, n), (X, LENGTHS)),
+    "last of full rows": (lambda ops, x: ops.last(x, None), (X,)),
+    "last of no steps": (lambda ops, x: ops.last(x, None), (X[:, :0],)),
+    "last of no steps, ragged": (lambda ops, x, n: ops.last(x, n), (X[:, :0], LENGTHS * 0)),
+    "divide_up": (lambda ops, n: ops.divide_up(n, 3), (np.arange(8),)),
+}
+
+
+def call(ops: Ops, name: str, dtype: str) -> Array:
+    arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in CALLS[name][1]]
+    return CALLS[name][0](ops, *(torch.from_numpy(a) if isinstance(ops, TorchOps) else a for a in arrays))
+
+
+@pytest.mark.parametrize("dtype", checks.TOL)
+@pytest.mark.parametrize("name", CALLS)
+def test_equal_to_torch(name: str, dtype: str) -> None:
+    here, there = call(NumpyOps(), name, dtype), call(TorchOps(), name, dtype)
+    assert here.shape == tuple(there.shape)
+    assert f"torch.{here.dtype}" == str(there.dtype)
+    np.testing.assert_allclose(here, there.numpy(), **checks.TOL[dtype])
+
+
+def test_every_operation_is_called() -> None:
+    wanted = {n for n in vars(Ops) if not n.startswith("_")} - {"recurrent"}
+    assert {name.split(" ")[0] for name in CALLS} == wanted
+    for ops in (NumpyOps, TorchOps):
+        assert wanted | {"recurrent"} == {n for n in vars(ops) if not n.startswith("_")}
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "softmax", "norm"])
+@given(x=hnp.arrays(np.float32, (2, 3), elements=st.floats(-(2.0**60), 2.0**60, width=32)))
+def test_large_numbers_neither_overflow_nor_warn(name: str, x: np.ndarray) -> None:
+    one = np.ones(3, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        here = getattr(NumpyOps(), name)(x, one, one) if name == "norm" else getattr(NumpyOps(), name)(x)
+    there = getattr(TorchOps(), name)(*map(torch.from_numpy, (x, one, one) if name == "norm" else (x,)))
+    assert np.isfinite(here).all()
+    np.testing.assert_allclose(here, there.numpy(), **({"atol": 2e-4, "rtol": 2e-4} if name == "norm" else checks.TOL["float32"]))
+
+
+def test_nan_is_passed_on_not_hidden() -> None:
+    x = np.array([[np.nan, 1.0]])
+    for name in ("sigmoid", "tanh", "relu", "softmax", "total"):
+        assert np.isnan(getattr(NumpyOps(), name)(x)).any(), name
+
+
+def test_what_stands_in_the_padding_is_dropped_not_multiplied_by_zero() -> None:
+    x = np.full((2, 3, 1), np.nan)
+    x[0, :2] = 1.0
+    assert NumpyOps().zero_padding(x, np.array([2, 0]))[..., 0].tolist() == [[1, 1, 0], [0, 0, 0]]
+    assert NumpyOps().last(x, np.array([2, 0])).tolist() == [[1], [0]]
+    leaf = torch.from_numpy(x).requires_grad_()
+    TorchOps().zero_padding(leaf, torch.tensor([2, 0])).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad[..., 0].tolist() == [[1, 1, 0], [0, 0, 0]]
