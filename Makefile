@@ -30,8 +30,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## fit, score beside naive forecasts, draw and report, on bundled data; writes demo/
 	$(BIN)/tidegate demo
 
+# One thread for each worker: two workers whose torch takes every core wait for each other (60 steps of a small net: 1 s, or 60 s).
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-no-torch: $(READY)  ## the running half in a fresh environment that has no torch
 	PYTHON=$(BIN)/python bench/no_torch.sh
@@ -51,7 +52,7 @@ bench: $(READY)  ## the rows of bench/forecast/RESULTS.md that have no result ye
 
 docs: $(READY)  ## generate what is generated in docs/, then check links, names and blocks
 	$(BIN)/python docs/make_reference.py
-	$(BIN)/python -m pytest -n 2 tests/test_docs.py tests/test_repo.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_docs.py tests/test_repo.py
 
 images: $(READY)  ## draw the pictures of README and docs anew (trains the demo's model)
 	$(BIN)/python docs/make_images.py

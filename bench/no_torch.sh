@@ -11,4 +11,4 @@ data=src/tidegate/bundled/seattle-weather.csv
 "$python" -m tidegate fit forecast "$data" --target temp_max --time date --horizon 7 --steps 20 --hidden-size 16 -o "$place/model.safetensors"
 "$python" -m venv "$place/venv"
 "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt .
-"$place/venv/bin/python" bench/no_torch.py "$place/model.safetensors" "$data"
+env -u PYTHONPATH "$place/venv/bin/python" bench/no_torch.py "$place/model.safetensors" "$data"

@@ -1,4 +1,4 @@
-"""The pictures of README and docs, drawn by Tidegate itself. Out: docs/images/forecast.png, the picture that `tidegate demo` draws.
+"""The pictures of README and docs, drawn by Tidegate itself. Out: docs/images/forecast.png, as `tidegate demo` draws it.
 
 python docs/make_images.py         # or: make images
 """

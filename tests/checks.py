@@ -1,7 +1,7 @@
 """The battery: what every block and every spec must pass. In: a Case. Out: nothing, or a failed assertion.
 
-A Case is a spec with the steps of each of its sequences; weights and inputs are asymmetric random numbers. `CHECKS` lists the checks,
-`CASES` one case a block kind and several whole nets; tests/blocks/test_graph.py runs each on each.
+A Case is a spec with the steps of each of its sequences; weights and inputs are asymmetric random numbers. `CHECKS` lists the
+checks, `CASES` one case a block kind and several whole nets; tests/blocks/test_graph.py runs each on each.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A spec and how long its sequences are; `unit`: lengths of a port are multiples of it; `refused`: the block no stream can step."""
+    """A spec and the steps of its sequences; `unit`: lengths of a port are its multiples; `refused`: what no stream steps."""
 
     spec: Spec
     steps: Mapping[str, int] = field(default_factory=lambda: {"x": 6})

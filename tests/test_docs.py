@@ -6,6 +6,7 @@ A document's blocks run in order, in one folder with `weather.csv` (the bundled 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import re
@@ -17,9 +18,11 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from tidegate.cli import COMMANDS
 from tidegate.cli import main as tidegate
+from tidegate.cli.common import explained
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -60,11 +63,14 @@ def runs(path: Path) -> bool:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with weather.csv, to run in."""
     shutil.copyfile(WEATHER, tmp_path / "weather.csv")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small nets: more threads only wait for each other
+    yield tmp_path
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("path", [p for p in PAGES if runs(p)], ids=name_of)
@@ -207,8 +213,8 @@ def test_generated_pages_are_what_the_package_says() -> None:
 def test_every_option_is_described() -> None:
     from tidegate.tasks.forecast import ForecastOptions
 
-    said = script("make_reference").field_texts(ForecastOptions)
-    assert [name for name in ForecastOptions.__dataclass_fields__ if not said.get(name)] == []
+    said = explained(ForecastOptions)
+    assert [field.name for field in dataclasses.fields(ForecastOptions) if not said.get(field.name)] == []
 
 
 def test_the_picture_is_small_and_real() -> None:

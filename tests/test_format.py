@@ -177,13 +177,19 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "digest short": (lambda: forge(own(sha256="ab")), "lack the SHA-256"),
     "digest of surrogates": (lambda: forge(own(sha256="\ud800" * 64)), "lack the SHA-256"),
     "digest of zeros": (lambda: forge(sign=False), "does not match"),
-    "digest spelt with an escape": (lambda: forge(head=json.dumps({"__metadata__": {"tidegate": json.dumps(own()).replace("sha", "\\u0073ha")}})), "stand where it should"),
+    "digest spelt with an escape": (
+        lambda: forge(head=json.dumps({"__metadata__": {"tidegate": json.dumps(own()).replace("sha", "\\u0073ha")}})),
+        "stand where it should",
+    ),
     "a newer format": (lambda: forge(own(format=FORMAT + 1)), f"format version {FORMAT + 1}.*update it"),
     "format 0": (lambda: forge(own(format=0)), "format version 0"),
     "format true": (lambda: forge(own(format=True)), "format version True"),
     "format text": (lambda: forge(own(format="1")), "format version '1'"),
     "NaN in the metadata": (lambda: forge(json.dumps(own(a=float("nan")), separators=(",", ":"))), "NaN in its metadata"),
-    "Infinity by overflow": (lambda: forge(json.dumps(own(), separators=(",", ":"))[:-1] + ',"a":1e999}'), "1e999 in its metadata"),
+    "Infinity by overflow": (
+        lambda: forge(json.dumps(own(), separators=(",", ":"))[:-1] + ',"a":1e999}'),
+        "1e999 in its metadata",
+    ),
     "entry a number": (lambda: forge(entries={"a": 1}), "expected dtype, shape"),
     "entry with more": (lambda: forge(entries={"a": {**entry(), "url": "x"}}, data=FOUR), "expected dtype, shape"),
     "entry with less": (lambda: forge(entries={"a": {"dtype": "F32"}}), "expected dtype, shape"),
@@ -206,13 +212,22 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "bytes missing": (lambda: forge(entries={"a": entry()}, data=b"\0"), "bytes, expected"),
     "a bool that is 2": (lambda: forge(entries={"a": entry("BOOL", (1,), (0, 1))}, data=b"\2"), "other than 0 and 1"),
     "NaN weights": (lambda: forge(entries={"a": entry()}, data=np.float32([np.nan]).tobytes()), "array 'a' holds NaN or Inf"),
-    "Inf weights": (lambda: forge(entries={"a": entry("F64", (1,), (0, 8))}, data=np.float64([np.inf]).tobytes()), "holds NaN or Inf"),
-    "too many arrays": (lambda: forge(entries={f"{k}": entry(shape=(0,), offsets=(0, 0)) for k in range(5000)}), "5,000 arrays, at most 4,096"),
+    "Inf weights": (
+        lambda: forge(entries={"a": entry("F64", (1,), (0, 8))}, data=np.float64([np.inf]).tobytes()),
+        "holds NaN or Inf",
+    ),
+    "too many arrays": (
+        lambda: forge(entries={f"{k}": entry(shape=(0,), offsets=(0, 0)) for k in range(5000)}),
+        "5,000 arrays, at most 4,096",
+    ),
     "somebody else's safetensors": (lambda: safetensors.numpy.save({"w": np.ones(3, np.float32)}), "not written by Tidegate"),
-    "somebody else's, with metadata": (lambda: safetensors.numpy.save({"w": np.ones(3)}, {"format": "pt"}), "not written by Tidegate"),
+    "somebody else's, with metadata": (
+        lambda: safetensors.numpy.save({"w": np.ones(3)}, {"format": "pt"}),
+        "not written by Tidegate",
+    ),
     "a pickle": (lambda: b"\x80\x04\x95" + b"." * 100, "a header of"),
     "a zip": (lambda: b"PK\x03\x04" + b"\0" * 100, "not JSON|cut short|a header"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

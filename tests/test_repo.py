@@ -131,7 +131,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     )
     manager = AsyncKernelManager(kernel_name="here", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(specs.parent)]))
     client = nbclient.NotebookClient(notebook, km=manager, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"})
     shown = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert any("image/png" in out.get("data", {}) for out in shown), "the notebook shows no picture"
     assert any("text/html" in out.get("data", {}) for out in shown), "the notebook shows no table"

@@ -75,22 +75,40 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "recurrent's width": ((rec(input_size=5),), "block 'y': expected 5 channels, got sequence of 6"),
     "norm's width": ((Norm(name="y", inputs=("x",), size=5),), "block 'y': expected 5 channels, got sequence of 6"),
     "position's width": ((Position(name="y", inputs=("x",), size=5, steps=9),), "block 'y': expected 5 channels"),
-    "a second layer's width": ((rec("a", bidirectional=True), lin(source="a", input_size=3)), "block 'y': expected 3 channels, got sequence of 6"),
-    "after a fold": ((Fold(name="a", inputs=("x",), size=2), lin(source="a")), "block 'y': expected 6 channels, got sequence of 12"),
+    "a second layer's width": (
+        (rec("a", bidirectional=True), lin(source="a", input_size=3)),
+        "block 'y': expected 3 channels, got sequence of 6",
+    ),
+    "after a fold": (
+        (Fold(name="a", inputs=("x",), size=2), lin(source="a")),
+        "block 'y': expected 6 channels, got sequence of 12",
+    ),
     "unfold": ((Unfold(name="y", inputs=("x",), size=4),), "block 'y': expected a multiple of 4 channels, got sequence of 6"),
     "take": ((Take(name="y", inputs=("x",), start=3, size=4),), "block 'y': expected at least 7 channels, got sequence of 6"),
     "add": ((lin("a"), Add(name="y", inputs=("x", "a"))), "block 'y': expected 6 channels in each input, got sequence of 2"),
-    "mix": ((lin("a"), Mix(name="y", inputs=("x", "a"))), "block 'y': expected candidates like the scores, sequence of 6, got sequence of 2"),
+    "mix": (
+        (lin("a"), Mix(name="y", inputs=("x", "a"))),
+        "block 'y': expected candidates like the scores, sequence of 6, got sequence of 2",
+    ),
     "recurrent over a vector": ((rec(source="v"),), "block 'y': expected a sequence, got vector of 6"),
     "last of a vector": ((Last(name="y", inputs=("v",)),), "block 'y': expected a sequence, got vector of 6"),
     "linear of codes": ((lin(source="c", input_size=2),), "block 'y': expected numbers, got codes of 2"),
     "concat of codes": ((Concat(name="y", inputs=("x", "c")),), "block 'y': expected numbers, got codes of 2"),
-    "embed of numbers": ((Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=2),), "expected codes with a column 0, got sequence"),
-    "embed's column": ((Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=2),), "codes with a column 2, got codes of 2"),
-    "state of another size": ((rec("a", hidden_size=4), rec("y", ("x", "a"))), "block 'y': starts at the state of 'a', which has none of the form"),
+    "embed of numbers": (
+        (Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=2),),
+        "expected codes with a column 0, got sequence",
+    ),
+    "embed's column": (
+        (Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=2),),
+        "codes with a column 2, got codes of 2",
+    ),
+    "state of another size": (
+        (rec("a", hidden_size=4), rec("y", ("x", "a"))),
+        "block 'y': starts at the state of 'a', which has none of the form",
+    ),
     "state of another cell": ((rec("a", cell="lstm"), rec("y", ("x", "a"))), "block 'y': starts at the state of 'a'"),
     "state of no cell": ((lin("a"), rec("y", ("x", "a"))), "block 'y': starts at the state of 'a'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)

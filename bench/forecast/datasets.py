@@ -1,4 +1,5 @@
-"""The benchmark's data sets: files of ../shared/data (or $TIDEGATE_DATA) -> frames. In: a name. Out: a table, columns, options of the protocol."""
+"""The benchmark's data sets: files of ../shared/data (or $TIDEGATE_DATA) -> frames. In: a name. Out: a table, columns, options of
+the protocol."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The table of the forecasting benchmark, generated from results/*.json. In: the JSONs. Out: RESULTS.md beside this file.
 
-    python bench/forecast/report.py
+python bench/forecast/report.py
 """
 
 from __future__ import annotations
@@ -54,17 +54,41 @@ def m4() -> str:
         found = results(row)
         if found:
             seconds = statistics.mean(r["fit_s"] for r in found)
-            rows.append([f"{name}, {len(found)} seed{'s' * (len(found) > 1)}", *(spread(found, "tidegate", m, d) for m, d in measures), f"{seconds:.0f} s"])
-    rows += [[name, *(spread(results("m4"), name, m, d) for m, d in measures), ""] for name in ("seasonal naive", "naive", "drift")]
+            rows.append(
+                [
+                    f"{name}, {len(found)} seed{'s' * (len(found) > 1)}",
+                    *(spread(found, "tidegate", m, d) for m, d in measures),
+                    f"{seconds:.0f} s",
+                ]
+            )
+    rows += [
+        [name, *(spread(results("m4"), name, m, d) for m, d in measures), ""] for name in ("seasonal naive", "naive", "drift")
+    ]
     rows += [list(r) for r in M4]
-    return "## M4 hourly: 414 series, the last 48 points, `season=24`\n\n" + table(["method", *(m for m, _ in measures), "fit"], rows)
+    return "## M4 hourly: 414 series, the last 48 points, `season=24`\n\n" + table(
+        ["method", *(m for m, _ in measures), "fit"], rows
+    )
 
 
 def etth1() -> str:
     found = results("etth1")
-    rows = [[f"tidegate, defaults, {len(found)} seeds", *(spread(found, "tidegate", m, 4) for m in ("MSE", "MAE")), f"{statistics.mean(r['fit_s'] for r in found):.0f} s"]] if found else []
+    rows = (
+        [
+            [
+                f"tidegate, defaults, {len(found)} seeds",
+                *(spread(found, "tidegate", m, 4) for m in ("MSE", "MAE")),
+                f"{statistics.mean(r['fit_s'] for r in found):.0f} s",
+            ]
+        ]
+        if found
+        else []
+    )
     rows += [["seasonal naive", *(spread(found, "seasonal naive", m, 3) for m in ("MSE", "MAE")), ""]]
-    rows += [["SegRNN, look-back 96 (published)", ".368", ".395", ""], ["GRU (SegRNN's paper, look-back 720)", "1.135", ".844", ""], ["DeepAR (SegRNN's paper, look-back 720)", "1.097", ".803", ""]]
+    rows += [
+        ["SegRNN, look-back 96 (published)", ".368", ".395", ""],
+        ["GRU (SegRNN's paper, look-back 720)", "1.135", ".844", ""],
+        ["DeepAR (SegRNN's paper, look-back 720)", "1.097", ".803", ""],
+    ]
     head = "## ETTh1: 7 channels, look-back 96, horizon 96, split 8640/2880/2880, standardised, every test window"
     return f"{head}\n\n" + table(["method", "MSE", "MAE", "fit"], rows)
 
@@ -76,19 +100,42 @@ def backtests() -> str:
         if not found:
             continue
         better = [1 - figure(r, "tidegate", "MASE") / figure(r, "seasonal naive", "MASE") for r in found]  # type: ignore[operator]
-        rows.append([name, spread(found, "tidegate", "MASE", 3), spread(found, "seasonal naive", "MASE", 3), spread(found, "naive", "MASE", 3), f"{100 * statistics.mean(better):.0f} % ({100 * min(better):.0f} to {100 * max(better):.0f})", f"{statistics.mean(r['backtest_s'] for r in found):.0f} s"])
-    return "## Backtests: 5 windows of 24 hours, trained once before the first cutoff, 3 seeds, MASE\n\n" + table(["data", "tidegate", "seasonal naive", "naive", "better than seasonal naive", "time"], rows)
+        rows.append(
+            [
+                name,
+                spread(found, "tidegate", "MASE", 3),
+                spread(found, "seasonal naive", "MASE", 3),
+                spread(found, "naive", "MASE", 3),
+                f"{100 * statistics.mean(better):.0f} % ({100 * min(better):.0f} to {100 * max(better):.0f})",
+                f"{statistics.mean(r['backtest_s'] for r in found):.0f} s",
+            ]
+        )
+    return "## Backtests: 5 windows of 24 hours, trained once before the first cutoff, 3 seeds, MASE\n\n" + table(
+        ["data", "tidegate", "seasonal naive", "naive", "better than seasonal naive", "time"], rows
+    )
 
 
 def costs() -> str:
     rows = []
     for r in results("generated"):
-        rows.append(["3,000 generated series x 300 points", f"fit {r['fit_s']:.0f} s ({r['steps']} steps), predict all {r['predict_all_s']:.2f} s", f"{r['peak_mb']:.0f} MB"])
+        rows.append(
+            [
+                "3,000 generated series x 300 points",
+                f"fit {r['fit_s']:.0f} s ({r['steps']} steps), predict all {r['predict_all_s']:.2f} s",
+                f"{r['peak_mb']:.0f} MB",
+            ]
+        )
     for r in results("overhead"):
         rows.append(["share of the loop outside forward, backward and optimiser", f"{100 * r['outside_share']:.1f} %", ""])
     for row in ("memory", "wide"):
         for r in results(row):
-            rows.append([f"{r['series']:,} series x {r['points']:,} points, {r['steps']} steps", f"fit {r['fit_s']:.0f} s, predict all {r['predict_all_s']:.1f} s", f"{r['peak_mb']:.0f} MB; {r['above_data_mb']:.0f} MB above the frame and the process before it ({r['data_mb']:.0f} MB frame)"])
+            rows.append(
+                [
+                    f"{r['series']:,} series x {r['points']:,} points, {r['steps']} steps",
+                    f"fit {r['fit_s']:.0f} s, predict all {r['predict_all_s']:.1f} s",
+                    f"{r['peak_mb']:.0f} MB; {r['above_data_mb']:.0f} MB above the frame and the process before it ({r['data_mb']:.0f} MB frame)",
+                ]
+            )
     return "## Time and memory\n\n" + table(["what", "time", "peak memory"], rows)
 
 
@@ -97,7 +144,9 @@ def machine() -> str:
     lines = []
     for text in sorted(seen):
         m = json.loads(text)
-        lines.append(f"- {m['cpu']}, {m['cores']} cores, {m['threads']} threads, torch {m['torch']}, numpy {m['numpy']}, Python {m['python']}")
+        lines.append(
+            f"- {m['cpu']}, {m['cores']} cores, {m['threads']} threads, torch {m['torch']}, numpy {m['numpy']}, Python {m['python']}"
+        )
     return "## Machine\n\n" + "\n".join(lines)
 
 

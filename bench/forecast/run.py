@@ -78,7 +78,11 @@ def _every_window(model: tg.Forecaster, names: list[str], table: dict[str, np.nd
 def beijing(seed: int) -> dict[str, Any]:
     path = datasets.DATA / "beijing_pm25" / "pollution.csv"
     model = tg.Forecaster(horizon=24, seed=seed)
-    columns = {"target": "pm2.5", "time": ("year", "month", "day", "hour"), "past": ("DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir")}
+    columns = {
+        "target": "pm2.5",
+        "time": ("year", "month", "day", "hour"),
+        "past": ("DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir"),
+    }
     return _backtest(model, path, columns)
 
 
@@ -106,7 +110,13 @@ def generated(seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     t = np.arange(300)
     level, phase, size = (rng.random((3000, 1)) for _ in range(3))
-    y = 10 + 20 * level + (2 + 5 * size) * np.sin(2 * np.pi * (t / 12 + phase)) + 0.02 * t * rng.normal(size=(3000, 1)) + rng.normal(size=(3000, 300))
+    y = (
+        10
+        + 20 * level
+        + (2 + 5 * size) * np.sin(2 * np.pi * (t / 12 + phase))
+        + 0.02 * t * rng.normal(size=(3000, 1))
+        + rng.normal(size=(3000, 300))
+    )
     table = {"id": np.repeat(np.arange(3000), 300), "time": np.tile(t, 3000), "y": y.reshape(-1)}
     model = tg.Forecaster(horizon=12, season=12, seed=seed)
     fit_s = _timed(lambda: model.fit(table, target="y", time="time", id="id"))
@@ -117,6 +127,7 @@ def generated(seed: int) -> dict[str, Any]:
 def overhead(seed: int) -> dict[str, Any]:
     """The share of the loop's time outside forward, backward and optimiser."""
     import torch
+
     from tidegate.data.panel import build_panel
     from tidegate.data.table import read_table
     from tidegate.models.forecast_fit import train_options
@@ -176,7 +187,17 @@ def wide(seed: int, series: int = 3000, points: int = 17_520) -> dict[str, Any]:
     after = _peak_mb()
     predict_s = _timed(lambda: model.predict())
     data_mb = table.estimated_size() / 1e6
-    return {"series": series, "points": points, "fit_s": fit_s, "steps": 500, "predict_all_s": predict_s, "peak_mb": _peak_mb(), "data_mb": data_mb, "above_data_mb": after - before, "season": model.plan["season"]}
+    return {
+        "series": series,
+        "points": points,
+        "fit_s": fit_s,
+        "steps": 500,
+        "predict_all_s": predict_s,
+        "peak_mb": _peak_mb(),
+        "data_mb": data_mb,
+        "above_data_mb": after - before,
+        "season": model.plan["season"],
+    }
 
 
 def memory(seed: int) -> dict[str, Any]:
@@ -215,8 +236,18 @@ def _peak_mb() -> float:
 def machine() -> dict[str, Any]:
     import torch
 
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), platform.processor())
-    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version(), "numpy": np.__version__}
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
 
 
 def run_row(name: str, seed: int) -> None:
@@ -224,7 +255,14 @@ def run_row(name: str, seed: int) -> None:
     import torch  # noqa: F401  # so that no row pays for the import
 
     result = call(seed)
-    found = {"row": name, "seed": seed, **result, "peak_mb": result.get("peak_mb", _peak_mb()), "tidegate": tg.__version__, "machine": machine()}
+    found = {
+        "row": name,
+        "seed": seed,
+        **result,
+        "peak_mb": result.get("peak_mb", _peak_mb()),
+        "tidegate": tg.__version__,
+        "machine": machine(),
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}-{seed}.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps({k: v for k, v in found.items() if k not in ("verdict", "machine")}, indent=1))

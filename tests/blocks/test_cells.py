@@ -1,4 +1,4 @@
-"""Each cell against the literature's equations, written out once more in plain Python over single numbers; and cells.md's figures."""
+"""Each cell against the literature's equations, written out once more over single numbers; and the figures of cells.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tidegate.spec import GATES, Recurrent, size_of
 
 Row = list[float]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "cells.md"
-I, H, B, T = 3, 5, 2, 4
+I, H, B, T = 3, 5, 2, 4  # noqa: E741  # the letters of dims.py
 TORCH = {
     "rnn_tanh": lambda i, h: torch.nn.RNN(i, h), "rnn_relu": lambda i, h: torch.nn.RNN(i, h, nonlinearity="relu"),
     "lstm": torch.nn.LSTM, "gru": torch.nn.GRU,

@@ -39,10 +39,10 @@ SIDE_BY_SIDE = [Concat(name="y", inputs=("x", "z")), Add(name="y", inputs=("x", 
 @pytest.mark.parametrize("ops", [NumpyOps(), TorchOps()], ids=["numpy", "torch"])
 def test_sequences_side_by_side_must_agree(block: Block, ops: object) -> None:
     make = torch.zeros if isinstance(ops, TorchOps) else np.zeros
-    with pytest.raises(ShapeError, match="block 'y': expected 3 steps of 'z'.*got 4"):
+    with pytest.raises(ShapeError, match=r"block 'y': expected 3 steps of 'z'.*got 4"):
         run(ops, two_sequences(block), {}, {"x": make((2, 3, 2)), "z": make((2, 4, 2))})
     lengths = {"x": make(2) + 1, "z": make(2) + 2}
-    with pytest.raises(ShapeError, match="block 'y': the lengths of 'z' differ"):
+    with pytest.raises(ShapeError, match=r"block 'y': the lengths of 'z' differ"):
         run(ops, two_sequences(block), {}, {"x": make((2, 3, 2)), "z": make((2, 3, 2))}, lengths)
 
 
@@ -57,7 +57,7 @@ def test_lengths_of_the_second_input_are_kept(block: Block) -> None:
 
 def test_a_fold_needs_whole_segments() -> None:
     spec = Spec(inputs=(Port(name="x", size=2),), blocks=(Fold(name="y", inputs=("x",), size=4),), outputs=("y",))
-    with pytest.raises(ShapeError, match="block 'y': expected a multiple of 4 steps, got 6. Pad to whole segments"):
+    with pytest.raises(ShapeError, match=r"block 'y': expected a multiple of 4 steps, got 6. Pad to whole segments"):
         run(NumpyOps(), spec, {}, {"x": np.zeros((1, 6, 2))})
 
 
@@ -70,10 +70,21 @@ def test_fold_keeps_the_order_of_steps_and_unfold_undoes_it() -> None:
     assert np.array_equal(outputs["y"], x)
 
 
+@pytest.mark.parametrize("ops", [NumpyOps(), TorchOps()], ids=["numpy", "torch"])
+def test_a_segment_that_is_begun_counts(ops: object) -> None:
+    """Lengths round up to segments, and what is left of the last one is 0."""
+    make = torch.tensor if isinstance(ops, TorchOps) else np.array
+    blocks = (Fold(name="folded", inputs=("x",), size=3), Unfold(name="y", inputs=("folded",), size=3))
+    spec = Spec(inputs=(Port(name="x", size=1),), blocks=blocks, outputs=("folded", "y"))
+    outputs = run(ops, spec, {}, {"x": make([[[7.0]] * 6] * 4)}, {"x": make([0, 1, 3, 4])}).outputs
+    rows = [[[0, 0, 0], [0, 0, 0]], [[7, 0, 0], [0, 0, 0]], [[7, 7, 7], [0, 0, 0]], [[7, 7, 7], [7, 0, 0]]]
+    assert outputs["folded"].tolist() == rows
+
+
 def test_a_position_beyond_the_table_is_refused() -> None:
     block = Position(name="y", inputs=("x",), steps=2, size=1)
     spec = Spec(inputs=(Port(name="x", size=1),), blocks=(block,), outputs=("y",))
-    with pytest.raises(ShapeError, match="block 'y': expected at most 2 steps, got 3"):
+    with pytest.raises(ShapeError, match=r"block 'y': expected at most 2 steps, got 3"):
         run(NumpyOps(), spec, {"y.weight": np.zeros((2, 1))}, {"x": np.zeros((1, 3, 1))})
 
 

@@ -1,4 +1,4 @@
-"""A decoder that reads its own outputs: truth fed back = the whole sequence at once; the lags that are replaced; both halves agree."""
+"""A decoder that reads its own outputs: truth fed back = the whole sequence; which lags are replaced; both halves agree."""
 
 from __future__ import annotations
 

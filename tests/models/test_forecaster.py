@@ -152,7 +152,9 @@ def test_covariates_of_every_kind():
     start = {"shop α": 160, "shop β": 120}
     future = {
         "shop": np.repeat(np.array(list(start), object), 4),
-        "when": np.concatenate([np.datetime64("2024-01-01T00", "ns") + np.arange(n, n + 4) * np.timedelta64(1, "h") for n in start.values()]),
+        "when": np.concatenate(
+            [np.datetime64("2024-01-01T00", "ns") + np.arange(n, n + 4) * np.timedelta64(1, "h") for n in start.values()]
+        ),
         "promo": np.array(["yes", "no"] * 4, object),
     }
     answer = model.predict(future=future)

@@ -1,4 +1,4 @@
-"""Initial values: orthogonal per gate, forget bias 1, chrono's distribution, the identity for ReLU, drawn from the generator alone."""
+"""Initial values: orthogonal per gate, forget bias 1, chrono's distribution, the identity for ReLU, from the generator alone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_biases_are_zero_but_the_forget_gates() -> None:
 @pytest.mark.parametrize(("cell", "kept", "counter"), [("lstm", 1, 0), ("gru", 1, None)])
 def test_chrono_draws_memories_evenly_up_to_the_time_scale(cell: str, kept: int, counter: int | None) -> None:
     scale, size = 100.0, 4000
-    gates = draw("lstm", hidden_size=4) and _biases(cell, scale, size)
+    gates = _biases(cell, scale, size)
     memory = torch.exp(gates[kept])  # b = log u, u ~ U[1, T - 1]
     assert 1.0 <= float(memory.min()) < 2.0
     assert scale - 2.0 < float(memory.max()) <= scale - 1.0 + 1e-3

@@ -1,4 +1,4 @@
-"""A spec as a torch module: the file's names, weights out and in, the same values as the predictor, gradients for every weight."""
+"""A spec as a torch module: the file's names, weights out and in, the predictor's values, gradients for every weight."""
 
 from __future__ import annotations
 
@@ -75,13 +75,22 @@ def test_weights_travel_out_and_in_exactly() -> None:
     assert copy.deepcopy(net).arrays().keys() == arrays.keys()
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda a: a.pop("raw_all.bias"), "weight 'raw_all.bias': missing; the spec needs it with shape"),
-    (lambda a: a.update({"raw_al.bias": a["raw_all.bias"]}), "weight 'raw_al.bias': the model has no such weight; did you mean 'raw_all.bias'"),
-    (lambda a: a.update({"raw_all.bias": np.zeros(1, np.float32)}), r"weight 'raw_all.bias': expected shape \(2,\), got \(1,\)"),
-    (lambda a: a.update({"raw_all.bias": np.float32([np.nan, 0])}), "weight 'raw_all.bias': holds NaN or Inf"),
-    (lambda a: a.update({"raw_all.bias": np.zeros(2)}), "expected float32 in all, or float64 in all, got float32, float64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda a: a.pop("raw_all.bias"), "weight 'raw_all.bias': missing; the spec needs it with shape"),
+        (
+            lambda a: a.update({"raw_al.bias": a["raw_all.bias"]}),
+            "weight 'raw_al.bias': the model has no such weight; did you mean 'raw_all.bias'",
+        ),
+        (
+            lambda a: a.update({"raw_all.bias": np.zeros(1, np.float32)}),
+            r"weight 'raw_all.bias': expected shape \(2,\), got \(1,\)",
+        ),
+        (lambda a: a.update({"raw_all.bias": np.float32([np.nan, 0])}), "weight 'raw_all.bias': holds NaN or Inf"),
+        (lambda a: a.update({"raw_all.bias": np.zeros(2)}), "expected float32 in all, or float64 in all, got float32, float64"),
+    ],
+)
 def test_weights_of_another_model_are_refused_and_nothing_is_loaded(change: object, text: str) -> None:
     net = network()
     before, arrays = net.arrays(), network(1).arrays()

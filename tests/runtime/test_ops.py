@@ -69,16 +69,28 @@ def test_every_operation_is_called() -> None:
         assert wanted | {"recurrent"} == {n for n in vars(ops) if not n.startswith("_")}
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "softmax", "norm"])
-@given(x=hnp.arrays(np.float32, (2, 3), elements=st.floats(-(2.0**60), 2.0**60, width=32)))
+LARGE = hnp.arrays(np.float32, (2, 3), elements=st.floats(-(2.0**60), 2.0**60, width=32))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "softmax"])
+@given(x=LARGE)
 def test_large_numbers_neither_overflow_nor_warn(name: str, x: np.ndarray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        here = getattr(NumpyOps(), name)(x)
+    there = getattr(TorchOps(), name)(torch.from_numpy(x))
+    assert np.isfinite(here).all()
+    np.testing.assert_allclose(here, there.numpy(), **checks.TOL["float32"])
+
+
+@given(x=LARGE)
+def test_the_norm_of_large_numbers_is_bounded(x: np.ndarray) -> None:
+    """Equal large numbers differ from their mean by rounding alone, so that torch is no oracle there."""
     one = np.ones(3, np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        here = getattr(NumpyOps(), name)(x, one, one) if name == "norm" else getattr(NumpyOps(), name)(x)
-    there = getattr(TorchOps(), name)(*map(torch.from_numpy, (x, one, one) if name == "norm" else (x,)))
-    assert np.isfinite(here).all()
-    np.testing.assert_allclose(here, there.numpy(), **({"atol": 2e-4, "rtol": 2e-4} if name == "norm" else checks.TOL["float32"]))
+        y = NumpyOps().norm(x, one, one)
+    assert np.abs(y - 1).max() <= np.sqrt(3) * 1.001  # n numbers of mean square 1 are at most sqrt(n)
 
 
 def test_nan_is_passed_on_not_hidden() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_any_cutting_gives_the_same(cuts: list[int], case: str) -> None:
     own, inputs = predictor(case=checks.CASES[case]), checks.CASES[case].inputs()
     whole, state, pieces = own.run(inputs), None, []
     edges = [0, *sorted(cuts), 6]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         piece = own.run({n: x[:, start:stop] if n == "x" else x for n, x in inputs.items()}, state)
         state = piece.state
         pieces.append(piece.outputs)
@@ -123,7 +124,11 @@ def changed(**more: object) -> dict[str, object]:
 
 
 WRONG_RUNS = {
-    "missing": ({k: v for k, v in CASE.inputs().items() if k != "static"}, {}, "input 'static': missing; the model needs x, static, line"),
+    "missing": (
+        {k: v for k, v in CASE.inputs().items() if k != "static"},
+        {},
+        "input 'static': missing; the model needs x, static, line",
+    ),
     "unknown": (changed(statik=1), {}, "input 'statik': the model has no such input; did you mean 'static'"),
     "axes": (changed(x=np.zeros((4, 5))), {}, r"input 'x': expected \(B, T, 5\), got \(4, 5\)"),
     "size": (changed(x=np.zeros((4, 6, 7))), {}, r"input 'x': expected \(B, T, 5\), got \(4, 6, 7\)"),
@@ -138,13 +143,29 @@ WRONG_RUNS = {
     "code negative": (changed(line=np.full((4, 2), -1)), {}, "input 'line': expected codes from 0 to 2, got -1 to -1"),
     "state": (CASE.inputs(), {"state": np.zeros((4, 5))}, r"state: expected \(4, 4\), got \(4, 5\)"),
     "state of other rows": (CASE.inputs(), {"state": np.zeros((3, 4))}, r"state: expected \(4, 4\), got \(3, 4\)"),
-    "length too large": (CASE.inputs(), {"lengths": {"x": [7, 1, 1, 1]}}, r"lengths of 'x': expected \(4,\) whole numbers from 0 to 6"),
-    "length negative": (CASE.inputs(), {"lengths": {"x": [-1, 1, 1, 1]}}, r"lengths of 'x': expected \(4,\) whole numbers from 0 to 6"),
-    "lengths with a fraction": (CASE.inputs(), {"lengths": {"x": [1.5, 1, 1, 1]}}, "lengths of 'x': expected whole numbers, got float64"),
+    "length too large": (
+        CASE.inputs(),
+        {"lengths": {"x": [7, 1, 1, 1]}},
+        r"lengths of 'x': expected \(4,\) whole numbers from 0 to 6",
+    ),
+    "length negative": (
+        CASE.inputs(),
+        {"lengths": {"x": [-1, 1, 1, 1]}},
+        r"lengths of 'x': expected \(4,\) whole numbers from 0 to 6",
+    ),
+    "lengths with a fraction": (
+        CASE.inputs(),
+        {"lengths": {"x": [1.5, 1, 1, 1]}},
+        "lengths of 'x': expected whole numbers, got float64",
+    ),
     "too few lengths": (CASE.inputs(), {"lengths": {"x": [1]}}, r"lengths of 'x': expected \(4,\)"),
-    "lengths of a vector": (CASE.inputs(), {"lengths": {"static": [1, 1, 1, 1]}}, "lengths of 'static': the model has no such sequence"),
+    "lengths of a vector": (
+        CASE.inputs(),
+        {"lengths": {"static": [1, 1, 1, 1]}},
+        "lengths of 'static': the model has no such sequence",
+    ),
     "lengths misspelt": (CASE.inputs(), {"lengths": {"xx": [1, 1, 1, 1]}}, "lengths of 'xx': the model has no such sequence"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG_RUNS)
@@ -154,14 +175,20 @@ def test_a_wrong_run_says_what_was_expected(case: str) -> None:
         predictor().run(inputs, **more)
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda w: w.pop("raw_all.bias"), "weight 'raw_all.bias': missing"),
-    (lambda w: w.update(x=np.zeros(1)), "weight 'x': the model has no such weight"),
-    (lambda w: w.update({"raw_all.bias": np.zeros((2, 1))}), r"weight 'raw_all.bias': expected shape \(2,\), got \(2, 1\)"),
-    (lambda w: w.update({"raw_all.bias": np.array([np.inf, 0])}), "weight 'raw_all.bias': holds NaN or Inf"),
-    (lambda w: w.update({"raw_all.bias": np.zeros(2, np.float32)}), "expected float32 in all, or float64 in all, got float32, float64"),
-    (lambda w: w.update({n: v.astype(np.int64) for n, v in w.items()}), "got int64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda w: w.pop("raw_all.bias"), "weight 'raw_all.bias': missing"),
+        (lambda w: w.update(x=np.zeros(1)), "weight 'x': the model has no such weight"),
+        (lambda w: w.update({"raw_all.bias": np.zeros((2, 1))}), r"weight 'raw_all.bias': expected shape \(2,\), got \(2, 1\)"),
+        (lambda w: w.update({"raw_all.bias": np.array([np.inf, 0])}), "weight 'raw_all.bias': holds NaN or Inf"),
+        (
+            lambda w: w.update({"raw_all.bias": np.zeros(2, np.float32)}),
+            "expected float32 in all, or float64 in all, got float32, float64",
+        ),
+        (lambda w: w.update({n: v.astype(np.int64) for n, v in w.items()}), "got int64"),
+    ],
+)
 def test_wrong_weights_are_refused(change: object, text: str) -> None:
     weights = CASE.weights()
     change(weights)
@@ -186,7 +213,10 @@ def test_one_sequence_is_the_default() -> None:
 
 
 BAD_STEPS = {
-    "nan": (lambda s: s["x"].__setitem__((0, 0), np.nan), "input 'x': expected finite numbers, got NaN or Inf; the state is untouched"),
+    "nan": (
+        lambda s: s["x"].__setitem__((0, 0), np.nan),
+        "input 'x': expected finite numbers, got NaN or Inf; the state is untouched",
+    ),
     "inf": (lambda s: s["x"].__setitem__((3, 1), -np.inf), "input 'x': expected finite numbers"),
     "nan in a vector": (lambda s: s["static"].__setitem__((0, 0), np.nan), "input 'static': expected finite numbers"),
     "too large for float32": (lambda s: s.update(x=np.full((4, 5), 1e300)), "input 'x': expected finite numbers"),
@@ -198,7 +228,7 @@ BAD_STEPS = {
     "unknown": (lambda s: s.update(y=np.zeros((4, 5))), "input 'y': the model has no such input"),
     "text": (lambda s: s.update(x=[["a"] * 5] * 4), "input 'x': expected an array of numbers"),
     "code": (lambda s: s.update(line=np.full((4, 2), 9)), "input 'line': expected codes from 0 to 2"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bad", BAD_STEPS)
@@ -253,14 +283,17 @@ def test_reset_is_a_new_stream() -> None:
     assert np.array_equal(stream.push(step(0))["raw"], first)
 
 
-@pytest.mark.parametrize(("case", "reason"), [
-    ("gru both ways", "block 'layer' is bidirectional and reads the future"),
-    ("encoder-decoder gru", "block 'decoder' starts at the end of another block"),
-    ("fold", "block 'y' works on segments of 3 steps"),
-    ("unfold", "block 'y' works on segments of 3 steps"),
-    ("last", "block 'y' depends on the place in the sequence"),
-    ("position", "block 'y' depends on the place in the sequence"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("gru both ways", "block 'layer' is bidirectional and reads the future"),
+        ("encoder-decoder gru", "block 'decoder' starts at the end of another block"),
+        ("fold", "block 'y' works on segments of 3 steps"),
+        ("unfold", "block 'y' works on segments of 3 steps"),
+        ("last", "block 'y' depends on the place in the sequence"),
+        ("position", "block 'y' depends on the place in the sequence"),
+    ],
+)
 def test_what_cannot_be_stepped_is_refused_with_its_reason(case: str, reason: str) -> None:
     with pytest.raises(TaskError, match=re.escape(reason) + ", so this net cannot be pushed one step at a time; use run"):
         predictor(case=checks.CASES[case]).stream()

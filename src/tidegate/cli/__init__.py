@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
+    # Idle threads of torch's OpenMP spin by default; where another process wants a core too, a fit took 6 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if given and not given[0].startswith("-") and given[0] not in COMMANDS:
         raise ConfigError(f"there is no command {given[0]!r}; {nearest(given[0], COMMANDS)} `tidegate --help` lists them")
     parser = _parser(given[0] if given else None)
@@ -137,7 +139,9 @@ def _unknown(word: str, args: argparse.Namespace) -> str:
 
 def _with_flags(message: str) -> str:
     """Options as they are written here: --hidden-size for ForecastOptions.hidden_size."""
-    return re.sub(r"\b[A-Z]\w*Options\.(\w+)", lambda found: "--" + found[1].replace("_", "-"), message)
+    from tidegate.cli.common import flag_of
+
+    return re.sub(r"\b[A-Z]\w*Options\.(\w+)", lambda found: flag_of(found[1]), message)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from tidegate.files import output_error
 from tidegate.models import Forecaster, load
 
 WIDEST, NARROWEST = 110, 40  # of prose, in letters
+FLAGS = {"output": "--output-kind"}  # where the field's own name is taken: --output is a file
 
 
 class Columns(TypedDict):
@@ -36,18 +37,24 @@ class Columns(TypedDict):
 
 def add_options(parser: argparse.ArgumentParser, cls: type, *, required: Sequence[str] = ()) -> None:
     """One flag for every field of an options dataclass, explained by its docstring; what is not given keeps its default."""
-    group = parser.add_argument_group("options of the model (the same names as in Python)")
+    group = parser.add_argument_group("options of the model (the same names as in Python, but --output-kind for output)")
     kinds, said = field_types(cls), explained(cls)
     for field in dataclasses.fields(cls):
-        flag, kind = "--" + field.name.replace("_", "-"), _without_none(kinds[field.name])
+        flag, dest, kind = flag_of(field.name), f"option_{field.name}", _without_none(kinds[field.name])
         default = "" if field.default in (None, dataclasses.MISSING) else f"default {_shown(field.default)}"
         text = ". ".join(part.replace("%", "%%") for part in (said.get(field.name, ""), default) if part) or None
         if kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, dest=dest, help=text)
         elif get_origin(kind) is Literal:
-            group.add_argument(flag, choices=get_args(kind), default=None, help=text)
+            group.add_argument(flag, choices=get_args(kind), default=None, dest=dest, help=text)
         else:
-            group.add_argument(flag, type=_reader(kind), required=field.name in required, metavar=_metavar(kind), help=text)
+            reader, needed = _reader(kind), field.name in required
+            group.add_argument(flag, type=reader, required=needed, metavar=_metavar(kind), dest=dest, help=text)
+
+
+def flag_of(option: str) -> str:
+    """The flag of an option of a model: --hidden-size for hidden_size."""
+    return FLAGS.get(option, "--" + option.replace("_", "-"))
 
 
 def explained(cls: type) -> dict[str, str]:
@@ -60,7 +67,7 @@ def explained(cls: type) -> dict[str, str]:
 
 def options_of(args: argparse.Namespace, cls: type) -> dict[str, object]:
     """The options that were given on the command line."""
-    given = {f.name: getattr(args, f.name, None) for f in dataclasses.fields(cls)}
+    given = {f.name: getattr(args, f"option_{f.name}", None) for f in dataclasses.fields(cls)}
     return {name: value for name, value in given.items() if value is not None}
 
 

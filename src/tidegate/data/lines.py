@@ -1,7 +1,8 @@
-"""Every target of every series as a line of its own, read in windows. In: a Panel, lines and cutoffs. Out: float64 windows with NaN for missing.
+"""Every target of every series as a line of its own, read in windows. In: a Panel, lines and cutoffs. Out: float64 windows with
+NaN for missing.
 
-Nothing is copied but the windows asked for, so that a batch costs its own size whatever the panel's. Scaling stands here too, once for
-both halves: it needs no gradient, and float64 (docs/decisions/0002-scaling-in-numpy.md).
+Nothing is copied but the windows asked for, so that a batch costs its own size whatever the panel's. Scaling stands here too,
+once for both halves: it needs no gradient, and float64 (docs/decisions/0002-scaling-in-numpy.md).
 """
 
 from __future__ import annotations

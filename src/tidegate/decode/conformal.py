@@ -22,12 +22,13 @@ _GROUP_WINDOWS = 50  # scores of one window move together: below this many windo
 def calibrate(truth: Floats, lo: Floats, hi: Floats, median: Floats, level: float) -> Floats:
     """The correction of one interval level: conformalised quantile regression, normalised by each side's width (CQR-m).
 
-    score = max((y - median) / (hi - median), (median - y) / (median - lo));  factor = the ceil((n + 1) level / 100)-th smallest of n
-    scores. Normalised by the width, an interval that the net made wide stays wide and a narrow one narrow; a plain difference
-    (CQR) adds the same to all. Scores are pooled over all steps, or over groups of neighbouring steps where there are 50 windows and
-    each group has 20 scores in its tail.
+    score = max((y - median) / (hi - median), (median - y) / (median - lo));  factor = the ceil((n + 1) level / 100)-th smallest
+    of n scores. Normalised by the width, an interval that the net made wide stays wide and a narrow one narrow; a plain
+    difference (CQR) adds the same to all. Scores are pooled over all steps, or over groups of neighbouring steps where there are
+    50 windows and each group has 20 scores in its tail.
 
-    Args:  truth, lo, hi, median: (W, F); unknown truths are NaN and left out, and so are sides without width. level: percent, in (0, 100).
+    Args:  truth, lo, hi, median: (W, F); unknown truths are NaN and left out, and so are sides without width. level: percent, in
+    (0, 100).
     Returns: (F,) the factor of both sides' widths for each step; below 1 where the intervals were too wide.
     Raises: ConfigError for the level; DataError if there are too few known truths for the level; ShapeError.
     Reference: Romano, Patterson & Candès, NeurIPS 2019; Kivaranovic, Johnson & Leeb, AISTATS 2020 (CQR-m).
@@ -45,7 +46,9 @@ def calibrate(truth: Floats, lo: Floats, hi: Floats, median: Floats, level: floa
     return factor
 
 
-def calibrate_levels(truth: Floats, lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats) -> dict[float, Floats]:
+def calibrate_levels(
+    truth: Floats, lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats
+) -> dict[float, Floats]:
     """The factor (F,) of each level, rising; see `calibrate`."""
     return {level: calibrate(truth, lo[level], hi[level], median, level) for level in sorted(lo)}
 

@@ -24,7 +24,6 @@ M = TypeVar("M", bound="Model")
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
-
 class Model(ABC):
     """A trained or untrained model of one task."""
 
@@ -56,7 +55,9 @@ def load_as(cls: type[M], path: PathLike) -> M:
     """Load a model of one class. Raises: FormatError, TaskError when the file is of another task."""
     file = container.read(path)
     if file.header.get("task") != cls.task:
-        raise TaskError(f"{path}: expected a model for {cls.task!r}, got one for {file.header.get('task')!r}; load it with `tidegate.load`")
+        raise TaskError(
+            f"{path}: expected a model for {cls.task!r}, got one for {file.header.get('task')!r}; load it with `tidegate.load`"
+        )
     return cast(M, cls._from_file(file, str(path)))
 
 
@@ -97,5 +98,7 @@ def header_part(header: Mapping[str, Plain], key: str, where: str) -> Mapping[st
     """A table of the header. Raises: FormatError where it is missing."""
     part = header.get(key)
     if not isinstance(part, dict):
-        raise FormatError(f"{where}: its header lacks {key!r}; it was not written by this version of Tidegate: train and save it again")
+        raise FormatError(
+            f"{where}: its header lacks {key!r}; it was not written by this version of Tidegate: train and save it again"
+        )
     return part

@@ -1,6 +1,8 @@
-"""Another tool's forecasts, put beside ours. In: a table (id, time, forecast, ...) and the windows of an evaluation. Out: Forecasts.
+"""Another tool's forecasts, put beside ours. In: a table (id, time, forecast, ...) and the windows of an evaluation. Out:
+Forecasts.
 
-Rows are found by id and time, and by target and cutoff where the table has these columns, so that the order of its rows does not matter.
+Rows are found by id and time, and by target and cutoff where the table has these columns, so that the order of its rows does not
+matter.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ Key = tuple[object, ...]
 def foreign_forecasts(name: str, source: object, roles: Roles, time: str, windows: Windows, levels: Sequence[float]) -> Forecasts:
     """The table's forecasts of every window and step.
 
-    Args:  name: what the table is called in the report. time: its time column. levels: intervals that are taken where it has them.
+    Args:  name: what the table is called in the report. time: its time column. levels: intervals that are taken where it has
+    them.
     Raises: DataError that names the column, or the series and step, that is missing, or the line that stands twice.
     """
     table = read_table(source)
@@ -45,7 +48,9 @@ def foreign_forecasts(name: str, source: object, roles: Roles, time: str, window
 def _check_columns(table: Table, who: str, needed: Sequence[str]) -> None:
     missing = [c for c in needed if c not in table.names]
     if missing:
-        raise DataError(f"{who}: no column {', '.join(map(repr, missing))}; it has {', '.join(table.names[:20])}. Rename its columns.")
+        raise DataError(
+            f"{who}: no column {', '.join(map(repr, missing))}; it has {', '.join(table.names[:20])}. Rename its columns."
+        )
     for column in table.names:
         if column.startswith("forecast") and table[column].dtype.kind not in "fiu":
             raise DataError(f"{who}: column {column!r}: expected numbers, got text. Mend the file.")
@@ -63,7 +68,9 @@ def _rows_of(table: Table, roles: Roles, time: str, extra: Sequence[str], who: s
     rows: dict[Key, int] = {}
     for row, key in enumerate(zip(*parts, strict=True)):
         if rows.setdefault(key, row) != row:
-            raise DataError(f"{who}: {table.place(row)}: a second forecast for {', '.join(map(str, key[:1]))} at the same time; leave one out.")
+            raise DataError(
+                f"{who}: {table.place(row)}: a second forecast for {', '.join(map(str, key[:1]))} at the same time; leave one out."
+            )
     return rows
 
 

@@ -1,4 +1,5 @@
-"""What a forecaster answers: tables of forecasts, evaluations, backtests, panels for pictures. In: a core and a panel. Out: tables."""
+"""What a forecaster answers: tables of forecasts, evaluations, backtests, panels for pictures. In: a core and a panel. Out:
+tables."""
 
 from __future__ import annotations
 
@@ -134,7 +135,10 @@ def evaluation(
     wanted = checked_levels(levels)
     windows = windows_of(lines, cut, core.plan.horizon, core.plan.season)
     methods = {OURS: core.forecasts(lines, cut, wanted, deciles=True)}
-    methods |= {name: foreign_forecasts(name, table, lines.panel.schema.roles, time_column(lines.panel), windows, wanted) for name, table in against.items()}
+    methods |= {
+        name: foreign_forecasts(name, table, lines.panel.schema.roles, time_column(lines.panel), windows, wanted)
+        for name, table in against.items()
+    }
     found = evaluate(windows, methods)
     return replace(found, verdict=(*notes, *found.verdict))
 
@@ -163,13 +167,18 @@ def backtest(
         if trained is None or refit is True:
             trained = fitting.fit(options, before(panel, options.horizon + step * back), drive)
         elif refit == "warm":
-            trained = fitting.update(options, trained.core, before(panel, options.horizon + step * back), drive, max(1, trained.steps // 4))
+            trained = fitting.update(
+                options, trained.core, before(panel, options.horizon + step * back), drive, max(1, trained.steps // 4)
+            )
         parts.append((cut, trained.core.forecasts(lines, cut, wanted, deciles=True)))
     assert trained is not None
     whole = Cut(*(np.concatenate([getattr(cut, name) for cut, _ in parts]) for name in ("lines", "cutoffs")))
     scored = windows_of(lines, whole, options.horizon, trained.core.plan.season)
     methods = {OURS: _joined([f for _, f in parts])}
-    methods |= {name: foreign_forecasts(name, table, panel.schema.roles, time_column(panel), scored, wanted) for name, table in against.items()}
+    methods |= {
+        name: foreign_forecasts(name, table, panel.schema.roles, time_column(panel), scored, wanted)
+        for name, table in against.items()
+    }
     return evaluate(scored, methods)
 
 
@@ -181,7 +190,9 @@ def before(panel: Panel, rows: int) -> Panel:
     lengths = np.asarray(panel.lengths)
     hidden = np.minimum(rows, lengths)
     if (lengths - hidden).max(initial=0) < 3:
-        raise DataError(f"{panel.source}: {rows} rows are needed for the windows and the longest series has {int(lengths.max(initial=0))}; ask for fewer windows")
+        raise DataError(
+            f"{panel.source}: {rows} rows are needed for the windows and the longest series has {int(lengths.max(initial=0))}; ask for fewer windows"
+        )
     return replace(panel, future_rows=panel.future_rows + hidden)
 
 
@@ -189,7 +200,9 @@ def _one_cutoff(lines: Lines, horizon: int, step: int, back: int) -> Cut:
     cutoffs = lines.lengths - horizon - step * back
     which = np.flatnonzero(cutoffs >= 1).astype(np.int64)
     if not len(which):
-        raise DataError(f"{lines.panel.source}: no series holds {horizon + step * back + 1} rows, which the earliest window needs; ask for fewer windows")
+        raise DataError(
+            f"{lines.panel.source}: no series holds {horizon + step * back + 1} rows, which the earliest window needs; ask for fewer windows"
+        )
     return Cut(which, cutoffs[which].astype(np.int64))
 
 
@@ -242,7 +255,9 @@ def _chosen(panel: Panel, lines: Lines, ids: Sequence[str | int] | None) -> Ints
     place = {name: i for i, name in enumerate(panel.ids)}
     unknown = [i for i in ids if i not in place]
     if unknown:
-        raise ConfigError(f"ids: no series {unknown[0]!r}; there are {', '.join(map(repr, panel.ids[:8]))}{' ...' if len(panel.ids) > 8 else ''}")
+        raise ConfigError(
+            f"ids: no series {unknown[0]!r}; there are {', '.join(map(repr, panel.ids[:8]))}{' ...' if len(panel.ids) > 8 else ''}"
+        )
     return np.array([place[i] * lines.targets + k for i in ids for k in range(lines.targets)], np.int64)
 
 
@@ -272,4 +287,3 @@ def notes(card: Mapping[str, Plain]) -> tuple[str, ...]:
     if isinstance(held, dict):
         said += [str(v) for v in cast("list[Plain]", held.get("verdict") or [])]
     return tuple(said)
-

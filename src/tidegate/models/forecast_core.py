@@ -1,4 +1,5 @@
-"""A trained forecaster's arithmetic. In: windows of lines. Out: quantiles in the data's units, calibrated. No tables, no files, no torch.
+"""A trained forecaster's arithmetic. In: windows of lines. Out: quantiles in the data's units, calibrated. No tables, no files,
+no torch.
 
 `predict`, `evaluate`, `backtest`, the calibration and the stream all call `Core.quantiles`: what is validated is what is shipped.
 """
@@ -49,8 +50,8 @@ class Corrections(NamedTuple):
 class Core:
     """A plan, its trained nets and their corrections.
 
-    lower: smallest possible value, or None. paths: sample paths of the recursive decoder. ids: the training series, where each has a
-    learnt vector of its own.
+    lower: smallest possible value, or None. paths: sample paths of the recursive decoder. ids: the training series, where each
+    has a learnt vector of its own.
     """
 
     plan: Plan
@@ -60,7 +61,9 @@ class Core:
     paths: int
     ids: tuple[str | int, ...] = ()
 
-    def forecasts(self, lines: Lines, cut: Cut, levels: Sequence[float], known: Known | None = None, *, deciles: bool = False) -> Forecasts:
+    def forecasts(
+        self, lines: Lines, cut: Cut, levels: Sequence[float], known: Known | None = None, *, deciles: bool = False
+    ) -> Forecasts:
         """Point, intervals and, if asked for, the nine deciles of every window, (W, F) each.
 
         The point is the median (the mean where the output is "point").
@@ -69,7 +72,9 @@ class Core:
         q, _ = self.quantiles(lines, cut, wanted, known)
         return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), levels, deciles)
 
-    def from_outputs(self, outputs: Sequence[Mapping[str, npt.NDArray[np.floating]]], scale: Scale, levels: Sequence[float]) -> Forecasts:
+    def from_outputs(
+        self, outputs: Sequence[Mapping[str, npt.NDArray[np.floating]]], scale: Scale, levels: Sequence[float]
+    ) -> Forecasts:
         """Forecasts from the outputs of every net, for a stream that ran them itself."""
         wanted = _wanted(levels, False)
         q: Floats = np.mean([quantile_grid(self.plan, o["raw"], o["base"], scale, wanted) for o in outputs], axis=0)
@@ -85,7 +90,9 @@ class Core:
         grid = self._bounded(np.stack([at[p] for p in DECILES], -1)) if deciles else None
         if self.plan.output == "point":
             lo, hi, grid = {}, {}, None
-        return Forecasts(point=self._bounded(at[0.5]), lo=lo, hi=hi, quantiles=grid, probabilities=DECILES if grid is not None else None)
+        return Forecasts(
+            point=self._bounded(at[0.5]), lo=lo, hi=hi, quantiles=grid, probabilities=DECILES if grid is not None else None
+        )
 
     def quantiles(self, lines: Lines, cut: Cut, p: Sequence[float], known: Known | None = None) -> tuple[Floats, Scale]:
         """(W, F, len(p)) uncorrected quantiles, the mean over the nets, and each window's scale."""
@@ -101,7 +108,10 @@ class Core:
 
     def window_quantiles(self, windows: Windows, p: Sequence[float]) -> Floats:
         """(B, F, len(p)) quantiles of windows that are ready."""
-        each = [self._recursive(net, windows, p) if self.plan.decode == "recursive" else self._direct(net, windows, p) for net in self.nets]
+        each = [
+            self._recursive(net, windows, p) if self.plan.decode == "recursive" else self._direct(net, windows, p)
+            for net in self.nets
+        ]
         mean: Floats = np.mean(each, axis=0)
         return mean
 

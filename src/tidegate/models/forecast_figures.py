@@ -17,7 +17,10 @@ def figures_text(card: Mapping[str, Plain]) -> str:
     names = list(rows[0])
     cells = [names, *([_shown(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    lines = ["  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))) for line in cells]
+    lines = [
+        "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True)))
+        for line in cells
+    ]
     return "\n".join([f"held-back rows, {held['windows']} windows of {held['series']} series:", *lines])
 
 

@@ -103,7 +103,9 @@ def _finished(options: ForecastOptions, problem: ForecastProblem, panel: Panel, 
 
     plan, lines = problem.plan, problem.lines
     lower = 0.0 if options.output == "negative_binomial" and options.lower is None else options.lower
-    honest = Core(plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths, panel.ids if plan.known_lines else ())
+    honest = Core(
+        plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths, panel.ids if plan.known_lines else ()
+    )
     cut = problem.validation_cut()
     corrections = honest.with_corrections(lines, cut).corrections if options.calibrate and len(cut.lines) else None
     core = replace(honest, nets=_nets(problem, [m.final for m in result.members]), corrections=corrections)
@@ -141,5 +143,3 @@ def _hash(panel: Panel) -> str:
         group = getattr(panel, name)
         arrays |= {f"{name}.numbers": group.numbers, f"{name}.codes": group.codes}
     return data_hash(arrays)
-
-

@@ -68,7 +68,9 @@ def unpack(file: File, where: str) -> Unpacked:
     plan = from_plain(Plan, header_part(header, "plan", where), "plan")
     spec = spec_from_plain(header_part(header, "spec", where))
     if spec != build_spec(plan):
-        raise FormatError(f"{where}: its spec does not follow from its plan; it was altered, or written by another version: train again")
+        raise FormatError(
+            f"{where}: its spec does not follow from its plan; it was altered, or written by another version: train again"
+        )
     members = header.get("members")
     if not isinstance(members, int) or not 1 <= members <= 64:
         raise FormatError(f"{where}: members: expected 1 to 64, got {members!r}")
@@ -79,7 +81,13 @@ def unpack(file: File, where: str) -> Unpacked:
     panel = _panel(file, Schema.from_json(header_part(header, "schema", where)), where)
     _check_panel(panel, plan, where)
     card = dict(header_part(header, "card", where))
-    return Unpacked(Core(plan, nets, corrections, lower, paths, panel.ids if plan.known_lines else ()), panel, card, cast(int, header["steps"]), str(header["kind"]))
+    return Unpacked(
+        Core(plan, nets, corrections, lower, paths, panel.ids if plan.known_lines else ()),
+        panel,
+        card,
+        cast(int, header["steps"]),
+        str(header["kind"]),
+    )
 
 
 def tail(panel: Panel, rows: int) -> Panel:
@@ -87,9 +95,8 @@ def tail(panel: Panel, rows: int) -> Panel:
     lengths = np.asarray(panel.lengths)
     dropped = np.maximum(lengths - rows, 0)
     totals = np.diff(panel.offsets)
-    place = np.arange(int(panel.offsets[-1])) - np.repeat(panel.offsets[:-1], totals)
-    keep = place >= np.repeat(dropped, totals)
     offsets = np.concatenate([[0], np.cumsum(totals - dropped)]).astype(np.int64)
+    keep = np.repeat(panel.offsets[:-1] + dropped - offsets[:-1], totals - dropped) + np.arange(offsets[-1])  # rows of the panel
     return replace(
         panel,
         offsets=offsets,
@@ -101,7 +108,7 @@ def tail(panel: Panel, rows: int) -> Panel:
     )
 
 
-def _rows_of(group: Covariates, keep: npt.NDArray[np.bool_]) -> Covariates:
+def _rows_of(group: Covariates, keep: npt.NDArray[np.int64]) -> Covariates:
     return replace(group, numbers=group.numbers[keep], codes=group.codes[keep])
 
 

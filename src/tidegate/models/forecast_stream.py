@@ -1,8 +1,9 @@
-"""A forecaster that follows one series, sample by sample. In: one row. Out: the new forecast of the whole horizon; the state is carried.
+"""A forecaster that follows one series, sample by sample. In: one row. Out: the new forecast of the whole horizon; the state is
+carried.
 
-Scaling by window: the stream keeps a ring of the last rows and reads its look-back anew, O(look-back) a push. Running scaling: the
-statistics and one recurrent state for each phase of the segment are carried, O(1) a push. Either way the answer equals `predict` on the
-rows pushed so far.
+Scaling by window: the stream keeps a ring of the last rows and reads its look-back anew, O(look-back) a push. Running scaling:
+the statistics and one recurrent state for each phase of the segment are carried, O(1) a push. Either way the answer equals
+`predict` on the rows pushed so far.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ class ForecastStream:
         values = self._values(row)
         if not np.isfinite(values).all():
             if self._policy == "reject":
-                raise DataError(f"push: expected finite numbers, got {values.tolist()}; the state is untouched. Use policy='hold' to count it as missing.")
+                raise DataError(
+                    f"push: expected finite numbers, got {values.tolist()}; the state is untouched. Use policy='hold' to count it as missing."
+                )
             if self._policy == "reset":
                 self.reset()
                 return self.forecast()
@@ -98,7 +101,9 @@ class ForecastStream:
             raise TaskError("forecast: no sample was pushed yet")
         lines = Lines(self._panel)
         cut = Cut(np.arange(lines.count, dtype=np.int64), lines.lengths)
-        made = self._running.forecasts(self._levels) if self._running is not None else self._core.forecasts(lines, cut, self._levels)
+        made = (
+            self._running.forecasts(self._levels) if self._running is not None else self._core.forecasts(lines, cut, self._levels)
+        )
         times = self._panel.times(0, self.rows, self._core.plan.horizon)
         return Answer(times, made.point, made.lo, made.hi)
 
@@ -119,14 +124,18 @@ class ForecastStream:
         if isinstance(row, Mapping):
             unknown = [k for k in row if k not in names]
             if unknown or len(row) != len(names):
-                raise DataError(f"push: expected the targets {', '.join(names)}, got {', '.join(map(str, row))}; the state is untouched")
+                raise DataError(
+                    f"push: expected the targets {', '.join(names)}, got {', '.join(map(str, row))}; the state is untouched"
+                )
             row = [row[name] for name in names]
         try:
             values = np.asarray(row, np.float64).reshape(-1)
         except (TypeError, ValueError) as error:
             raise DataError(f"push: expected numbers, got {row!r}; the state is untouched") from error
         if values.shape != (len(names),):
-            raise DataError(f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched")
+            raise DataError(
+                f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched"
+            )
         return values
 
     def _append(self, values: Floats) -> None:
@@ -222,7 +231,9 @@ def _cut(group: Covariates, rows: slice) -> Covariates:
 def _with_rows(panel: Panel, target: npt.NDArray[np.floating]) -> Panel:
     """The same series with other rows of target; there are no covariates (see ForecastStream)."""
     empty = {
-        name: replace(getattr(panel, name), numbers=np.zeros((len(target), 0), np.float32), codes=np.zeros((len(target), 0), np.int16))
+        name: replace(
+            getattr(panel, name), numbers=np.zeros((len(target), 0), np.float32), codes=np.zeros((len(target), 0), np.int16)
+        )
         for name in ("past", "future")
     }
     return replace(panel, target=target, offsets=np.array([0, len(target)], np.int64), **empty)

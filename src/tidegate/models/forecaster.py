@@ -1,6 +1,8 @@
-"""The forecaster that users hold. In: a table, file or list of arrays. Out: a fitted model, forecasts as the caller's own kind of table.
+"""The forecaster that users hold. In: a table, file or list of arrays. Out: a fitted model, forecasts as the caller's own kind of
+table.
 
-Reading and checking stand in data/, the net in tasks/, training in train/ (loaded by `fit` alone), the arithmetic in forecast_core.
+Reading and checking stand in data/, the net in tasks/, training in train/ (loaded by `fit` alone), the arithmetic in
+forecast_core.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import numpy.typing as npt
 
 from tidegate import format as container
 from tidegate.config import Plain, check_options, from_plain, to_plain
-from tidegate.data.lines import Cut, Lines
 from tidegate.data.future import future_values
+from tidegate.data.lines import Cut, Lines
 from tidegate.data.panel import Panel, build_panel
 from tidegate.data.table import Table, read_table
 from tidegate.decode.quantiles import checked_levels
@@ -56,7 +58,8 @@ class Forecaster(Model):
     """Forecasts many series with one recurrent net, with intervals, beside the naive methods.
 
     Args:  horizon: steps to forecast, F >= 1. season: steps of one season, such as 24 for hours of a day; None infers it.
-        Every other option of `tidegate.tasks.forecast.ForecastOptions` by its name (cell="gru", lookback=96, output="student_t", seed=1, ...).
+        Every other option of `tidegate.tasks.forecast.ForecastOptions` by its name (cell="gru", lookback=96, output="student_t",
+        seed=1, ...).
     Raises: ConfigError for an unknown option, with the nearest name, or a value out of range; all faults at once.
 
     >>> model = Forecaster(horizon=2, season=4, steps=20, hidden_size=8)
@@ -111,10 +114,12 @@ class Forecaster(Model):
     ) -> Forecaster:
         """Train on a long table and return self.
 
-        Args:  frame: a path (.csv, .csv.gz, .tsv, .parquet), a pandas, polars or pyarrow table, a mapping of arrays, or a list of arrays.
-            target, time, id, past, future, static: column names; without `time` the order of the rows counts; a list of arrays needs none.
-            budget: "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem of checkpoint files; with `resume` the
-            newest of them is continued. history: a JSON-lines file of training records. progress: a bar; None shows it where it is seen.
+        Args:  frame: a path (.csv, .csv.gz, .tsv, .parquet), a pandas, polars or pyarrow table, a mapping of arrays, or a list of
+        arrays.
+            target, time, id, past, future, static: column names; without `time` the order of the rows counts; a list of arrays
+            needs none. budget: "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem of checkpoint
+            files; with `resume` the newest of them is continued. history: a JSON-lines file of training records. progress: a bar;
+            None shows it where it is seen.
         Raises: DataError that lists every fault of the data; ConfigError; MissingExtra without torch; OutputError.
         """
         seconds = parse_budget(budget)
@@ -131,7 +136,8 @@ class Forecaster(Model):
 
         Args:  frame: history of new or longer series, with the columns that `fit` had. future: known covariates of the horizon
             (columns id, time, covariates). levels: percent of the intervals, such as 80.
-        Returns: a table of the caller's kind: id, time, target where there are several, forecast, forecast-lo-80, forecast-hi-80, ...
+        Returns: a table of the caller's kind: id, time, target where there are several, forecast, forecast-lo-80, forecast-hi-80,
+        ...
         Raises: DataError that names the series and time where a known covariate is missing; TaskError before `fit`.
         """
         fitted = self._ready()
@@ -141,15 +147,20 @@ class Forecaster(Model):
         lines = Lines(panel)
         cut = Cut(np.arange(lines.count, dtype=np.int64), lines.lengths)
         if (lines.lengths == 0).any():
-            raise DataError(f"{panel.source}: series {panel.ids[int(np.argmin(panel.lengths))]!r} has no history to forecast from; leave it out")
+            raise DataError(
+                f"{panel.source}: series {panel.ids[int(np.argmin(panel.lengths))]!r} has no history to forecast from; leave it out"
+            )
         forecasts = fitted.core.forecasts(lines, cut, wanted, self._known(panel, future))
         kind = fitted.kind if table is None else table.kind
         return answers.forecast_table(panel, lines, cut, forecasts, wanted, kind)
 
-    def evaluate(self, frame: object, *, against: Mapping[str, object] | None = None, levels: Sequence[float] = (80, 95)) -> Evaluation:
+    def evaluate(
+        self, frame: object, *, against: Mapping[str, object] | None = None, levels: Sequence[float] = (80, 95)
+    ) -> Evaluation:
         """Forecast the last horizon of every series from the rows before it, and score it beside the naive methods.
 
-        Args:  frame: as for `fit`. against: name -> a table of another tool's forecasts (id, time, forecast, forecast-lo-80, ...).
+        Args:  frame: as for `fit`. against: name -> a table of another tool's forecasts (id, time, forecast, forecast-lo-80,
+        ...).
         Raises: DataError where a series is too short; TaskError before `fit`.
         """
         fitted = self._ready()
@@ -176,11 +187,12 @@ class Forecaster(Model):
         budget: str | float | None = None,
         progress: bool | None = None,
     ) -> Evaluation:
-        """Rolling origin: forecast `windows` cutoffs, each from a model that saw nothing after the first (or, with `refit`, its own) cutoff.
+        """Rolling origin: forecast `windows` cutoffs, each from a model that saw nothing after the first (or, with `refit`, its
+        own) cutoff.
 
         Args:  frame: as for `fit`; the columns are those of `fit` unless given. step: rows between cutoffs, the horizon if None.
-            refit: False trains once, on the rows before the first cutoff; "warm" trains on at every cutoff; True trains anew at every one.
-            budget: of each training. The model itself stays as it was.
+            refit: False trains once, on the rows before the first cutoff; "warm" trains on at every cutoff; True trains anew at
+            every one. budget: of each training. The model itself stays as it was.
         Raises: DataError where no series is long enough.
         """
         table = read_table(frame)
@@ -193,7 +205,9 @@ class Forecaster(Model):
         drive = fitting.Drive(parse_budget(budget), None, False, None, progress, None)
         return answers.backtest(self.options, panel, windows, step or self.options.horizon, refit, drive, levels, against or {})
 
-    def update(self, frame: object, *, steps: int | None = None, budget: str | float | None = None, progress: bool | None = None) -> Forecaster:
+    def update(
+        self, frame: object, *, steps: int | None = None, budget: str | float | None = None, progress: bool | None = None
+    ) -> Forecaster:
         """Warm start: train on with newer data (whole histories, columns as in `fit`), from the weights there are.
 
         Args:  steps: optimiser steps, a quarter of those of `fit` if None.
@@ -208,18 +222,29 @@ class Forecaster(Model):
     def stream(self, id: str | int | None = None, *, policy: Literal["reject", "hold", "reset"] = "reject") -> ForecastStream:
         """Follow one series sample by sample: from the end of a training series, or from nothing (id=None).
 
-        With scaling="window" a push costs O(look-back): the stream keeps a ring of the look-back and reads it anew. With scaling="running"
-        it costs O(1). policy: what NaN or Inf in the target does: "reject" (an error, state untouched), "hold" (missing), "reset".
+        With scaling="window" a push costs O(look-back): the stream keeps a ring of the look-back and reads it anew. With
+        scaling="running" it costs O(1). policy: what NaN or Inf in the target does: "reject" (an error, state untouched), "hold"
+        (missing), "reset".
         """
         fitted = self._ready()
         return ForecastStream.after(fitted.core, fitted.panel, id, policy)
 
-    def plot(self, path: PathLike, *, truth: object | None = None, levels: Sequence[float] = (80, 95), ids: Sequence[str | int] | None = None) -> None:
+    def plot(
+        self,
+        path: PathLike,
+        *,
+        truth: object | None = None,
+        levels: Sequence[float] = (80, 95),
+        ids: Sequence[str | int] | None = None,
+    ) -> None:
         """Write a PNG or SVG of history, forecast, bands and, where given, the truth (a table as for `fit`)."""
         from tidegate.report.picture import forecast_picture
 
         fitted = self._ready()
-        forecast_picture(path, answers.panels(fitted.core, fitted.panel, levels, ids, None if truth is None else self._like_fit(read_table(truth))))
+        forecast_picture(
+            path,
+            answers.panels(fitted.core, fitted.panel, levels, ids, None if truth is None else self._like_fit(read_table(truth))),
+        )
 
     def page(self, path: PathLike, *, evaluation: Evaluation | None = None, levels: Sequence[float] = (80, 95)) -> None:
         """Write one self-contained HTML page: the table with the naive methods and an interactive chart."""
@@ -228,11 +253,19 @@ class Forecaster(Model):
         fitted = self._ready()
         title = f"Forecast of {', '.join(fitted.panel.schema.roles.target)}, {self.options.horizon} steps"
         card = {k: str(v) for k, v in fitted.card.items() if isinstance(v, (str, int, float))}
-        forecast_page(path, title, answers.panels(fitted.core, fitted.panel, levels, None, None), evaluation, answers.notes(fitted.card), card)
+        forecast_page(
+            path,
+            title,
+            answers.panels(fitted.core, fitted.panel, levels, None, None),
+            evaluation,
+            answers.notes(fitted.card),
+            card,
+        )
 
     @property
     def card(self) -> Mapping[str, Plain]:
-        """What is known of the fitted model: held-back figures with the naive ones beside them, data hash, seed, steps, versions."""
+        """What is known of the fitted model: held-back figures with the naive ones beside them, data hash, seed, steps,
+        versions."""
         return dict(self._ready().card)
 
     @property
@@ -281,14 +314,18 @@ class Forecaster(Model):
         schema, roles = self._ready().panel.schema, self._ready().panel.schema.roles
         missing = [name for name in roles.target if name not in table.names]
         if missing:
-            raise DataError(f"{table.source}: no column {missing[0]!r}, which the model forecasts; {nearest(missing[0], table.names)}")
+            raise DataError(
+                f"{table.source}: no column {missing[0]!r}, which the model forecasts; {nearest(missing[0], table.names)}"
+            )
         return build_panel(table, uneven=self.options.uneven, duplicates=self.options.duplicates, schema=schema)
 
     def _known(self, panel: Panel, future: object | None) -> Known | None:
         """Covariates of the horizon, from the panel's own future rows or from a table."""
         if not panel.schema.roles.future:
             if future is not None:
-                raise ConfigError("future: the model was fitted without future covariates; fit it with future=(...) or leave the table out")
+                raise ConfigError(
+                    "future: the model was fitted without future covariates; fit it with future=(...) or leave the table out"
+                )
             return None
         values = future_values(panel, None if future is None else read_table(future), self.options.horizon)
         return Known(values.numbers, values.codes)

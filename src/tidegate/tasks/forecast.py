@@ -1,4 +1,5 @@
-"""Forecasting as a task: options, plan, batches, decoder. In: options and a panel. Out: a plan, a Problem to train, quantiles from outputs.
+"""Forecasting as a task: options, plan, batches, decoder. In: options and a panel. Out: a plan, a Problem to train, quantiles
+from outputs.
 
 No torch here: train/ drives the Problem, models/ holds the pieces together.
 """
@@ -36,13 +37,22 @@ UNIT_WINDOWS, UNIT_CHUNK = 16, 256  # windows of a line that tell its usual devi
 class ForecastOptions:
     """What a user may say about a forecaster. None means: inferred from the data, and printed.
 
-    horizon: steps to forecast, F >= 1. season: steps of one season. lookback: steps of history the net reads. segment: steps read at once.
-    scaling: "window" (mean and deviation of the look-back; a push of a stream costs O(look-back)) or "running" (statistics carried in the
-    state; a push is O(1)). decode: "direct" (all steps from the final state) or "recursive" (own samples fed back). output: what the
-    net predicts for a step. lower: smallest possible value. calibrate: conformal correction of the intervals on held-back windows.
-    lags: naive candidates besides the window mean; 1 is the last value. uneven: rows keep their own times, the gap is an input.
-    validation: rows held back at the end of each series. truncate: segments a batch of truncated BPTT goes on (running scaling only).
-    own_share: share of steps that see the net's own output at the end of training (recursive only). ensemble: nets, seeds apart.
+    horizon: steps to forecast, F >= 1. season: steps of one season. lookback: steps of history the net reads. segment: steps read
+    at once. scaling: "window" (mean and deviation of the look-back; a push of a stream costs O(look-back)) or "running"
+    (statistics carried in the state; a push is O(1)). decode: "direct" (all steps from the final state) or "recursive" (own
+    samples fed back). output: what the net predicts for a step. lower: smallest possible value. calibrate: conformal correction
+    of the intervals on held-back windows. lags: naive candidates besides the window mean; 1 is the last value. uneven: rows keep
+    their own times, the gap is an input. validation: rows held back at the end of each series. truncate: segments a batch of
+    truncated BPTT goes on (running scaling only). own_share: share of steps that see the net's own output at the end of training
+    (recursive only). ensemble: nets, seeds apart. cell: the recurrent cell. hidden_size: width of the net. num_layers: recurrent
+    layers, residual where there are several. dropout: share dropped in training. quantiles: those that the net is trained on, 0.5
+    among them (quantile output only). calendar: hour, weekday and the like as inputs. identity: a learnt vector for each training
+    series. freq: step of the time stamps, such as "1h"; None infers it. duplicates: what becomes of rows of one series at one
+    time. paths: sample paths of a forecast (recursive only). steps: optimiser steps, 2,000 if neither they nor a budget is given.
+    batch_size: windows a step. learning_rate: of AdamW at its peak; None is 0.003, or 0.001 above 128 hidden units. weight_decay:
+    of AdamW. clip_norm: bound of the gradient's norm. patience: checks of the held-back loss without a better one before training
+    stops; 0 never stops. averaging: share kept by the moving average of the weights; 0 takes none. seed: of every random draw.
+    device: "cpu", "cuda" or "mps"; prediction is always on the CPU.
     """
 
     kind: ClassVar[str] = "forecast"
@@ -88,12 +98,48 @@ class ForecastOptions:
 
 
 def _option_faults(o: ForecastOptions) -> list[str]:
-    whole = ("horizon", "season", "lookback", "segment", "hidden_size", "num_layers", "ensemble", "batch_size", "steps", "truncate", "paths", "validation")
-    faults = [f"{name}: expected a whole number of at least 1, got {v}" for name in whole if (v := getattr(o, name)) is not None and v < 1]
-    limits = (("horizon", 10_000), ("lookback", 100_000), ("hidden_size", 4096), ("num_layers", 32), ("ensemble", 64), ("batch_size", 65_536))
-    faults += [f"{name}: expected at most {most:,}, got {v:,}" for name, most in limits if (v := getattr(o, name)) is not None and v > most]
-    faults += [f"{name}: expected 0 <= p < 1, got {v}" for name in ("dropout", "averaging", "own_share") if not 0 <= (v := getattr(o, name)) < 1]
-    faults += [f"{name}: expected more than 0, got {v}" for name in ("learning_rate", "clip_norm") if (v := getattr(o, name)) is not None and v <= 0]
+    whole = (
+        "horizon",
+        "season",
+        "lookback",
+        "segment",
+        "hidden_size",
+        "num_layers",
+        "ensemble",
+        "batch_size",
+        "steps",
+        "truncate",
+        "paths",
+        "validation",
+    )
+    faults = [
+        f"{name}: expected a whole number of at least 1, got {v}"
+        for name in whole
+        if (v := getattr(o, name)) is not None and v < 1
+    ]
+    limits = (
+        ("horizon", 10_000),
+        ("lookback", 100_000),
+        ("hidden_size", 4096),
+        ("num_layers", 32),
+        ("ensemble", 64),
+        ("batch_size", 65_536),
+    )
+    faults += [
+        f"{name}: expected at most {most:,}, got {v:,}"
+        for name, most in limits
+        if (v := getattr(o, name)) is not None and v > most
+    ]
+    faults += [
+        f"{name}: expected 0 <= p < 1, got {v}"
+        for name in ("dropout", "averaging", "own_share")
+        if not 0 <= (v := getattr(o, name)) < 1
+    ]
+    faults += [
+        f"{name}: expected more than 0, got {v}"
+        for name in ("learning_rate", "clip_norm")
+        if (v := getattr(o, name)) is not None and v <= 0
+    ]
     p = o.quantiles
     if not p or any(not 0 < x < 1 for x in p) or list(p) != sorted(set(p)) or 0.5 not in p:
         faults.append(f"quantiles: expected rising probabilities between 0 and 1 with 0.5 among them, got {p}")
@@ -138,7 +184,8 @@ def make_plan(options: ForecastOptions, panel: Panel) -> Plan:
 
 
 def _calendar_columns(panel: Panel) -> tuple[int, ...]:
-    """Calendar features whose cycle a middling series has seen twice; of a cycle seen once the net would learn the noise by heart."""
+    """Calendar features whose cycle a middling series has seen twice; of a cycle seen once the net would learn the noise by
+    heart."""
     clock = panel.schema.clock
     if clock.is_integer:
         return ()
@@ -289,7 +336,13 @@ class ForecastProblem:
         return np.where(self.lines.lengths - held >= keep, self.lines.lengths - held, self.lines.lengths)
 
     def _batch(
-        self, cut: Cut, until: Ints, rng: np.random.Generator | None, *, continues: npt.NDArray[np.bool_] | None = None, own: npt.NDArray[np.bool_] | None = None
+        self,
+        cut: Cut,
+        until: Ints,
+        rng: np.random.Generator | None,
+        *,
+        continues: npt.NDArray[np.bool_] | None = None,
+        own: npt.NDArray[np.bool_] | None = None,
     ) -> Batch:
         limit = None if continues is None else (self.options.truncate or 1) * self.plan.segment
         windows = self.front.windows(cut, limit=limit)
@@ -299,10 +352,13 @@ class ForecastProblem:
         y, weight = self.front.truth(cut, windows.scale, until=until)
         if self.plan.decode == "recursive":
             y, weight = self._with_history(cut, windows.scale, y, weight)
+            weight[:, : self.plan.lookback] *= rng is not None  # the history was trained on: it is no part of the held-back loss
         weight = weight * self._importance(cut, windows.scale)[:, None]
         return Batch(inputs, self._targets(windows.scale, y, weight), windows.lengths, continues, own)
 
-    def _targets(self, scale: Scale, y: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.generic]]:
+    def _targets(
+        self, scale: Scale, y: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.generic]]:
         rows = self.plan.future_segments * self.plan.segment if self.plan.decode == "direct" else y.shape[1]
         pad = ((0, 0), (0, rows - y.shape[1]))
         targets: dict[str, npt.NDArray[np.generic]] = {"y": np.pad(y, pad), "weight": np.pad(weight, pad)}
@@ -315,8 +371,8 @@ class ForecastProblem:
     def _importance(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
         """(B,) weight of each window: its deviation over the line's usual one, so that errors within a line count alike.
 
-        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient: ETTh1 MSE .379 against .373.
-        Across lines nothing changes. A likelihood knows its own scale and is not weighted.
+        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient: ETTh1 MSE .379 against
+        .373. Across lines nothing changes. A likelihood knows its own scale and is not weighted.
         """
         if self.plan.output not in ("quantile", "point"):
             return np.ones(len(cut.lines), np.float32)
@@ -347,7 +403,8 @@ class ForecastProblem:
         return np.concatenate([z.astype(np.float32), y], 1), np.concatenate([observed.astype(np.float32), weight], 1)
 
     def _draw_chunk(self, rng: np.random.Generator, cursor: Plain, ends: Ints) -> tuple[Batch, Plain]:
-        """The next chunk of each row's line: `truncate` segments on, with the state carried; a row at its end starts another line."""
+        """The next chunk of each row's line: `truncate` segments on, with the state carried; a row at its end starts another
+        line."""
         step = (self.options.truncate or 1) * self.plan.segment
         rows = self.options.batch_size
         place = np.array(cursor, np.int64) if cursor is not None else np.full((rows, 2), -1, np.int64)
@@ -363,7 +420,9 @@ class ForecastProblem:
         return batch, np.stack([lines, cutoffs], axis=1).tolist()
 
 
-def quantile_grid(plan: Plan, raw: npt.NDArray[np.floating], base: npt.NDArray[np.floating], scale: Scale, p: Sequence[float]) -> Floats:
+def quantile_grid(
+    plan: Plan, raw: npt.NDArray[np.floating], base: npt.NDArray[np.floating], scale: Scale, p: Sequence[float]
+) -> Floats:
     """(B, F, len(p)) quantiles in the data's units, from the net's outputs, never decreasing in p."""
     loc, unit = scale.loc[:, None, None], scale.unit[:, None, None]
     given: Floats = raw[:, : plan.horizon].astype(np.float64)

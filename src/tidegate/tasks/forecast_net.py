@@ -1,9 +1,10 @@
 """The forecaster's plan and its net. In: options and what a panel holds. Out: a frozen plan, and the spec that follows from it.
 
-The net reads the look-back in segments of `segment` steps (SegRNN, Lin et al. 2023): a recurrent encoder over segments, whose last output
-is the context of a recurrent decoder over the segments of the horizon, so that every step of the horizon is decoded from the whole
-history. It does not forecast from nothing: for every step it weighs the naive candidates (window mean, last value, the value
-one season back, ...) with a softmax, and adds what it has learnt. The recursive form reads one step at a time and its own samples.
+The net reads the look-back in segments of `segment` steps (SegRNN, Lin et al. 2023): a recurrent encoder over segments, whose
+last output is the context of a recurrent decoder over the segments of the horizon, so that every step of the horizon is decoded
+from the whole history. It does not forecast from nothing: for every step it weighs the naive candidates (window mean, last value,
+the value one season back, ...) with a softmax, and adds what it has learnt. The recursive form reads one step at a time and its
+own samples.
 """
 
 from __future__ import annotations
@@ -12,7 +13,26 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from tidegate.data.lines import channel_count
-from tidegate.spec import Add, Activation, Block, Cell, Concat, Dropout, Embed, Fold, Last, Linear, Mix, Norm, Port, Position, Recurrent, Spec, Take, Unfold
+from tidegate.spec import (
+    Activation,
+    Add,
+    Block,
+    Cell,
+    Concat,
+    Dropout,
+    Embed,
+    Fold,
+    Last,
+    Linear,
+    Mix,
+    Norm,
+    Port,
+    Position,
+    Recurrent,
+    Spec,
+    Take,
+    Unfold,
+)
 
 OutputKind = Literal["quantile", "gaussian", "student_t", "negative_binomial", "point"]
 PARAMETERS: dict[str, int] = {"gaussian": 2, "student_t": 3, "negative_binomial": 2, "point": 1}
@@ -186,7 +206,9 @@ def _stack(name: str, source: str, plan: Plan, steps: int) -> list[Block]:
 def _recurrent(name: str, source: str, plan: Plan, steps: int) -> Recurrent:
     # Chrono pays where the past to remember is long; below a dozen steps it is the plain forget bias (bench/forecast).
     scale = float(steps) if steps > 32 else None
-    return Recurrent(name=name, inputs=(source,), cell=plan.cell, input_size=plan.hidden_size, hidden_size=plan.hidden_size, time_scale=scale)
+    return Recurrent(
+        name=name, inputs=(source,), cell=plan.cell, input_size=plan.hidden_size, hidden_size=plan.hidden_size, time_scale=scale
+    )
 
 
 def _head(plan: Plan, source: str, candidates: str, size: int) -> list[Block]:

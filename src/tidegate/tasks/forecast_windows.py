@@ -1,4 +1,5 @@
-"""The forecaster's front end: windows of lines -> the net's input arrays. In: Lines, a Plan, cutoffs. Out: float32 arrays by port, and the scale.
+"""The forecaster's front end: windows of lines -> the net's input arrays. In: Lines, a Plan, cutoffs. Out: float32 arrays by
+port, and the scale.
 
 Training, prediction and streaming all come through here, so that what is validated is what is shipped. Draws nothing at random.
 """
@@ -67,8 +68,11 @@ class FrontEnd:
             inputs["line"] = self._codes[cut.lines][:, None]
         return Windows(inputs, lengths, scale)
 
-    def truth(self, cut: Cut, scale: Scale, *, until: Ints | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Scaled values of the horizon and their weights (0 = missing), (B, F) each; rows at or after `until` count as missing."""
+    def truth(
+        self, cut: Cut, scale: Scale, *, until: Ints | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Scaled values of the horizon and their weights (0 = missing), (B, F) each; rows at or after `until` count as
+        missing."""
         y = self.lines.values(cut, 0, self.plan.horizon, until=until)
         return _scaled(y, scale)
 
@@ -226,7 +230,8 @@ class FrontEnd:
 
 
 def _identity_codes(plan: Plan, lines: Lines, ids: Sequence[str | int]) -> Ints:
-    """The learnt vector of each line: 1 + its place among the training lines `ids` x targets, 0 for a series that training did not see."""
+    """The learnt vector of each line: 1 + its place among the training lines `ids` x targets, 0 for a series that training did
+    not see."""
     if not plan.known_lines:
         return np.zeros(lines.count, np.int64)
     place = {name: i for i, name in enumerate(ids)}

@@ -5,6 +5,7 @@ Every step stands once, in order: a resume takes away what the killed run wrote 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,8 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with contextlib.suppress(OSError):  # every line was flushed; what failed was told then
+                self._stream.close()
 
     def write(self, record: Mapping[str, object]) -> None:
         """One line, on its way to the disk at once. Raises: OutputError."""

@@ -33,21 +33,21 @@ class Loss:
 def quantile(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
     """Mean pinball loss over the levels: max(p e, (p - 1) e), e = y - q  (Koenker & Bassett 1978)."""
     p = targets["probabilities"]
-    e = targets["y"][..., None] - (outputs["raw"] + outputs["base"])
+    e = _known(targets["y"], targets)[..., None] - (outputs["raw"] + outputs["base"])
     return _weighted(torch.maximum(p * e, (p - 1) * e).mean(-1), targets["weight"])
 
 
 def gaussian(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
     """Negative log-likelihood of N(mean, scale^2), without its constant."""
     mean, scale = outputs["raw"][..., 0] + outputs["base"][..., 0], softplus(outputs["raw"][..., 1]) + TINY
-    return _weighted(torch.log(scale) + 0.5 * ((targets["y"] - mean) / scale) ** 2, targets["weight"])
+    return _weighted(torch.log(scale) + 0.5 * ((_known(targets["y"], targets) - mean) / scale) ** 2, targets["weight"])
 
 
 def student_t(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
     """Negative log-likelihood of a Student-t with df > 2 (Lange et al. 1989)."""
     mean, scale = outputs["raw"][..., 0] + outputs["base"][..., 0], softplus(outputs["raw"][..., 1]) + TINY
     df = 2.0 + softplus(outputs["raw"][..., 2]) + TINY
-    z = (targets["y"] - mean) / scale
+    z = (_known(targets["y"], targets) - mean) / scale
     log_norm = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * torch.log(df * math.pi) - torch.log(scale)
     return _weighted((df + 1) / 2 * torch.log1p(z * z / df) - log_norm, targets["weight"])
 
@@ -57,7 +57,7 @@ def negative_binomial(outputs: Mapping[str, Tensor], targets: Mapping[str, Tenso
     unit, offset = targets["unit"][:, None], targets["offset"][:, None]
     mean = softplus(outputs["raw"][..., 0] + outputs["base"][..., 0] + offset / unit) * unit + TINY
     dispersion = softplus(outputs["raw"][..., 1]) + TINY
-    y = targets["y"] * unit + offset
+    y = _known(targets["y"] * unit + offset, targets)
     r = 1.0 / dispersion
     likelihood = (
         torch.lgamma(y + r) - torch.lgamma(r) - torch.lgamma(y + 1)
@@ -68,7 +68,12 @@ def negative_binomial(outputs: Mapping[str, Tensor], targets: Mapping[str, Tenso
 
 def squared(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
     """Squared error of a point forecast."""
-    return _weighted((targets["y"] - outputs["raw"][..., 0] - outputs["base"][..., 0]) ** 2, targets["weight"])
+    return _weighted((_known(targets["y"], targets) - outputs["raw"][..., 0] - outputs["base"][..., 0]) ** 2, targets["weight"])
+
+
+def _known(y: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """The truths, 0 where they are masked: a NaN there would reach the gradient, as 0 times NaN."""
+    return torch.where(targets["weight"] > 0, y, torch.zeros_like(y))
 
 
 def _weighted(each: Tensor, weight: Tensor) -> Loss:

@@ -1,0 +1,112 @@
+"""The losses against scipy.stats and plain NumPy, their masks and their extremes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from tidegate.train.losses import LOSSES, TINY
+
+SHAPE = (3, 5)
+PARAMETERS = {"quantile": 3, "gaussian": 2, "student_t": 3, "negative_binomial": 2, "squared": 1}
+TOL = {"rtol": 1e-10, "atol": 1e-12}  # float64
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0.0, x)
+
+
+def made(name: str, seed: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Asymmetric outputs and targets in float64."""
+    rng = np.random.default_rng(seed)
+    outputs = {"raw": rng.normal(0.3, 1.0, (*SHAPE, PARAMETERS[name])), "base": rng.normal(-0.2, 1.0, (*SHAPE, 1))}
+    targets = {"y": rng.normal(0.1, 2.0, SHAPE), "weight": rng.uniform(0.5, 2.0, SHAPE)}
+    if name == "quantile":
+        targets["probabilities"] = np.array([0.1, 0.5, 0.8])
+    if name == "negative_binomial":
+        targets["unit"], targets["offset"] = np.array([2.0, 3.5, 1.0]), np.array([4.0, 9.0, 2.0])
+        counts = rng.integers(0, 30, SHAPE)
+        targets["y"] = (counts - targets["offset"][:, None]) / targets["unit"][:, None]
+    return {k: torch.from_numpy(v) for k, v in outputs.items()}, {k: torch.from_numpy(v) for k, v in targets.items()}
+
+
+def oracle(name: str, outputs: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> np.ndarray:
+    raw, base, y = outputs["raw"].numpy(), outputs["base"].numpy(), targets["y"].numpy()
+    mean = raw[..., 0] + base[..., 0]
+    if name == "squared":
+        return (y - mean) ** 2
+    if name == "quantile":
+        e, p = y[..., None] - raw - base, targets["probabilities"].numpy()
+        return np.where(e >= 0, p * e, (p - 1) * e).mean(-1)
+    spread = softplus(raw[..., 1]) + TINY
+    if name == "gaussian":  # documented: without its constant
+        return -stats.norm.logpdf(y, mean, spread) - 0.5 * np.log(2 * np.pi)
+    if name == "student_t":
+        return -stats.t.logpdf(y, 2 + softplus(raw[..., 2]) + TINY, mean, spread)
+    unit, offset = targets["unit"].numpy()[:, None], targets["offset"].numpy()[:, None]
+    expected, r = softplus(mean + offset / unit) * unit + TINY, 1 / spread
+    return -stats.nbinom.logpmf(np.rint(y * unit + offset), r, r / (r + expected))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_equals_the_oracle(name: str) -> None:
+    outputs, targets = made(name)
+    loss = LOSSES[name](outputs, targets)
+    expected = oracle(name, outputs, targets) * targets["weight"].numpy()
+    np.testing.assert_allclose(float(loss.total), expected.sum(), **TOL)
+    np.testing.assert_allclose(float(loss.count), targets["weight"].numpy().sum(), **TOL)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_parts_add_up(name: str) -> None:
+    outputs, targets = made(name)
+    whole, parts = LOSSES[name](outputs, targets), []
+    for row in range(SHAPE[0]):
+        one = {k: (v if k == "probabilities" else v[row : row + 1]) for k, v in targets.items()}
+        parts.append(LOSSES[name]({k: v[row : row + 1] for k, v in outputs.items()}, one))
+    np.testing.assert_allclose(float(whole.total), sum(float(p.total) for p in parts), **TOL)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_masked_step_adds_exactly_nothing(name: str, poison: float) -> None:
+    outputs, targets = made(name)
+    masked = targets["weight"].clone()
+    masked[1, 2:] = 0.0
+    clean = LOSSES[name](outputs, {**targets, "weight": masked})
+    y = targets["y"].clone()
+    y[1, 2:] = poison
+    raw = outputs["raw"].clone().requires_grad_()
+    poisoned = LOSSES[name]({**outputs, "raw": raw}, {**targets, "weight": masked, "y": y})
+    assert float(poisoned.total.detach()) == float(clean.total)
+    assert float(poisoned.count) == float(clean.count)
+    poisoned.total.backward()
+    assert raw.grad is not None
+    assert torch.isfinite(raw.grad).all()
+    assert (raw.grad[1, 2:] == 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("size", [1e-30, 1.0, 50.0, 1e4])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_gradients_are_finite_at_extremes(name: str, size: float, sign: float) -> None:
+    outputs, targets = made(name)
+    targets = {k: v.float() for k, v in targets.items()}
+    if name != "negative_binomial":
+        targets["y"] = targets["y"] * 1e3
+    raw = torch.full(outputs["raw"].shape, sign * size, requires_grad=True)
+    loss = LOSSES[name]({"raw": raw, "base": outputs["base"].float()}, targets)
+    loss.total.backward()
+    assert torch.isfinite(loss.total)
+    assert raw.grad is not None
+    assert torch.isfinite(raw.grad).all()
+
+
+def test_the_student_t_of_many_degrees_is_the_gaussian() -> None:
+    outputs, targets = made("student_t")
+    outputs["raw"][..., 2] = 1e7
+    gaussian = float(LOSSES["gaussian"](outputs, targets).total)
+    constant = 0.5 * np.log(2 * np.pi) * float(targets["weight"].sum())
+    np.testing.assert_allclose(float(LOSSES["student_t"](outputs, targets).total), gaussian + constant, rtol=1e-5)
