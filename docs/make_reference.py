@@ -68,8 +68,12 @@ def cli_page() -> str:
 
 
 def _example(name: str) -> list[str]:
-    shown = cli._command(name).EXAMPLE.splitlines()[1:]
-    return ["```console", *(f"$ {line.strip()}" for line in shown), "```", ""]
+    return ["```console", *(f"$ {line}" for line in examples(name)), "```", ""]
+
+
+def examples(name: str) -> list[str]:
+    """The command lines that `--help` shows as examples."""
+    return [line.strip() for line in cli._command(name).EXAMPLE.splitlines() if line.strip().startswith("tidegate ")]
 
 
 def command_parser(name: str) -> argparse.ArgumentParser:

@@ -210,6 +210,17 @@ def test_generated_pages_are_what_the_package_says() -> None:
     assert script("make_reference").stale() == [], "docs/reference is stale: run `make docs`"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_every_command_have_flags_that_exist(name: str) -> None:
+    reference = script("make_reference")
+    shown = reference.examples(name)
+    assert shown
+    for line in shown:
+        words = shlex.split(line.partition("|")[0], comments=True)
+        assert words[:2] == ["tidegate", name], line
+        reference.command_parser(name).parse_args(words[2:])
+
+
 def test_every_option_is_described() -> None:
     from tidegate.tasks.forecast import ForecastOptions
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
-    "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors", "Evaluation": "tasks.evaluation",
-    "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors", "Model": "models", "OutputError": "errors",
-    "Predictor": "runtime", "ShapeError": "errors", "Stream": "runtime", "Table": "data.table", "TaskError": "errors",
+    "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
+    "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
+    "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors", "Stream": "runtime",
+    "Table": "data.table", "TaskError": "errors",
     "TidegateError": "errors", "check": "data.check", "load": "models", "nn": "", "read_table": "data.table",
 }  # fmt: skip
 __all__ = sorted([*_HOME, "__version__"])

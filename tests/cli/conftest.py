@@ -16,7 +16,22 @@ import torch
 import tidegate
 from tidegate.cli import main
 
-SMALL = ("--target", "y", "--time", "day", "--horizon", "3", "--season", "7", "--lookback", "14", "--hidden-size", "8", "--batch-size", "8")
+SMALL = (
+    "--target",
+    "y",
+    "--time",
+    "day",
+    "--horizon",
+    "3",
+    "--season",
+    "7",
+    "--lookback",
+    "14",
+    "--hidden-size",
+    "8",
+    "--batch-size",
+    "8",
+)
 
 
 class Said(NamedTuple):
@@ -89,6 +104,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """A forecaster trained on it, with its history beside it."""
     path = tmp_path_factory.mktemp("model") / "wave.safetensors"
-    done = main(["fit", "forecast", str(data), *SMALL, "--steps", "20", "-o", str(path), "--history", str(path.with_suffix(".jsonl"))])
+    done = main(
+        ["fit", "forecast", str(data), *SMALL, "--steps", "20", "-o", str(path), "--history", str(path.with_suffix(".jsonl"))]
+    )
     assert done == 0
     return path

@@ -73,7 +73,8 @@ def test_an_unknown_command_gets_the_nearest(cli: Cli, given: str, meant: str) -
 
 
 @pytest.mark.parametrize(
-    ("flag", "meant"), [("--horizn", "--horizon"), ("--hidden_size", "--hidden-size"), ("--hor", "--horizon"), ("--ensembles=3", "--ensemble")]
+    ("flag", "meant"),
+    [("--horizn", "--horizon"), ("--hidden_size", "--hidden-size"), ("--hor", "--horizon"), ("--ensembles=3", "--ensemble")],
 )
 def test_an_unknown_option_gets_the_nearest(cli: Cli, data: Path, tmp_path: Path, flag: str, meant: str) -> None:
     said = cli("fit", "forecast", data, *SMALL, flag, "3", "-o", tmp_path / "m")
@@ -125,7 +126,9 @@ def test_the_module_runs_and_says_its_version() -> None:
 
 def test_a_closed_pipe_is_no_error(model: Path) -> None:
     for name in (("predict", model), ("--help",), ("info", model)):
-        with subprocess.Popen(command(*name), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        with subprocess.Popen(
+            command(*name), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running:
             assert running.stdout is not None
             assert running.stderr is not None
             running.stdout.close()  # before a line is written
@@ -136,7 +139,9 @@ def test_a_closed_pipe_is_no_error(model: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_behind_standard_output_is_an_error(model: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command("predict", model), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command("predict", model), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 2
     assert "the output could not be written (No space left on device)" in done.stderr
     assert done.stderr.count("\n") == 1

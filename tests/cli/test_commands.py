@@ -119,9 +119,15 @@ def test_plot_takes_text_and_whole_ids(cli: Cli, tmp_path: Path, ids: tuple[str,
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [((), "name a picture"), (("-o", "x.jpg"), "expected a picture named .png or .svg"), (("--ids", "7", "-o", "x.png"), "no series '7'")],
+    [
+        ((), "name a picture"),
+        (("-o", "x.jpg"), "expected a picture named .png or .svg"),
+        (("--ids", "7", "-o", "x.png"), "no series '7'"),
+    ],
 )
-def test_plot_says_what_it_needs(cli: Cli, model: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, monkeypatch) -> None:
+def test_plot_says_what_it_needs(
+    cli: Cli, model: Path, tmp_path: Path, arguments: tuple[str, ...], told: str, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     said = cli("plot", model, *arguments)
     assert said.status == 2
@@ -145,7 +151,19 @@ def test_a_history_that_is_none_is_refused(cli: Cli, tmp_path: Path, content: by
 def test_info_shows_spec_sizes_card_and_data(cli: Cli, model: Path) -> None:
     said = cli("info", model)
     assert said.status == 0
-    for word in ("encoder", "lstm", "weights", "sha256", "data inside", "yes", "seed 0", "20 steps", "held-back rows", "numpy", "torch"):
+    for word in (
+        "encoder",
+        "lstm",
+        "weights",
+        "sha256",
+        "data inside",
+        "yes",
+        "seed 0",
+        "20 steps",
+        "held-back rows",
+        "numpy",
+        "torch",
+    ):
         assert word in said.out
     assert max(map(len, said.out.splitlines())) <= 130
     header = json.loads(cli("info", model, "--json").out)

@@ -32,7 +32,12 @@ def test_others_files_are_left_alone(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         write(kept, number)
     kept.remove()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "model.checkpoint-1.bak", "model.checkpoint-x", "model2.checkpoint-1"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "model",
+        "model.checkpoint-1.bak",
+        "model.checkpoint-x",
+        "model2.checkpoint-1",
+    ]
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty"])

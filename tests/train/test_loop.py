@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from train.conftest import MakeProblem
 
 from tidegate.config import Plain
 from tidegate.errors import ConfigError
@@ -18,6 +17,7 @@ from tidegate.spec import Linear, Port, Recurrent, Spec
 from tidegate.tasks.problem import Batch, Rolled, TrainOptions
 from tidegate.train.loop import Record, evaluate_loss, learning_rate_at, train
 from tidegate.train.state import TrainState, new_state
+from train.conftest import MakeProblem
 
 ROWS, WIDTH = 4, 2
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from train.conftest import MakeProblem
 
 from tidegate.tasks.forecast import ForecastProblem
 from tidegate.tasks.problem import Batch
+from train.conftest import MakeProblem
 
 MARK = 1000  # row r of line k holds the value MARK * (k + 1) + r
 FORMS = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from train.conftest import MakeProblem
 
 from tidegate.tasks.problem import TrainOptions
 from tidegate.train.loop import _tensors
 from tidegate.train.rollout import rolled_outputs
 from tidegate.train.state import new_state
+from train.conftest import MakeProblem
 
 TOL = {"rtol": 1e-5, "atol": 2e-6}  # float32
 

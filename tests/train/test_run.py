@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train.conftest import MakeProblem
 
 from tidegate.errors import FormatError, OutputError
 from tidegate.tasks.problem import TrainOptions
 from tidegate.train import run as running
 from tidegate.train.checkpoint import Checkpoints
 from tidegate.train.run import FitResult, RunOptions, fit_members
+from train.conftest import MakeProblem
 
 OPTIONS = TrainOptions(steps=20, check_every=4, averaging=0.9)
 
@@ -131,7 +131,9 @@ def test_ctrl_c_before_the_first_check_keeps_the_weights_there_are(make_problem:
     assert all(np.isfinite(w).all() for w in result.members[0].final.values())  # type: ignore[call-overload]  # floats
 
 
-def test_a_budget_fixes_the_steps_once_and_they_are_replayable(make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_fixes_the_steps_once_and_they_are_replayable(
+    make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[float] = []
     monkeypatch.setattr(running, "LEAST_STEPS", 5)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from train.conftest import MakeProblem
 
 from tidegate.errors import DeviceError, FormatError
 from tidegate.tasks.problem import TrainOptions
 from tidegate.train.loop import train
 from tidegate.train.state import TrainState, new_state, pick_device, state_from_plain, state_to_plain
+from train.conftest import MakeProblem
 
 OPTIONS = TrainOptions(steps=12, check_every=3, averaging=0.9, closing=0.25, seed=3)
 
@@ -25,7 +25,9 @@ def run(problem: object, options: TrainOptions, state: TrainState, steps: int) -
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5, 9, 10, 12])
-@pytest.mark.parametrize("extra", [{}, {"scaling": "running", "truncate": 2}, {"decode": "recursive"}], ids=["plain", "carried", "rolled"])
+@pytest.mark.parametrize(
+    "extra", [{}, {"scaling": "running", "truncate": 2}, {"decode": "recursive"}], ids=["plain", "carried", "rolled"]
+)
 def test_a_state_goes_on_bit_for_bit(make_problem: MakeProblem, stop: int, extra: dict[str, object]) -> None:
     problem = make_problem(**extra)
     whole = new_state(problem, OPTIONS)
@@ -33,7 +35,9 @@ def test_a_state_goes_on_bit_for_bit(make_problem: MakeProblem, stop: int, extra
     first = new_state(problem, OPTIONS)
     before = run(problem, OPTIONS, first, stop)
     header, arrays = state_to_plain(first)
-    second = new_state(problem, TrainOptions(steps=12, check_every=3, averaging=0.9, closing=0.25, seed=99))  # all of it is replaced
+    second = new_state(
+        problem, TrainOptions(steps=12, check_every=3, averaging=0.9, closing=0.25, seed=99)
+    )  # all of it is replaced
     state_from_plain(second, header, arrays)
     again = state_to_plain(second)
     assert again[0] == header

@@ -82,4 +82,4 @@ def _ending(card: Mapping[str, Plain], args: argparse.Namespace, seconds: float)
         return f"interrupted: wrote {args.output}, the best model of {done} steps of {planned}{way}"
     early = sorted({cast(int, m["steps"]) for m in members} - {cast(int, planned)})
     stopped = f" (stopped early, after {', '.join(map(str, early))})" if early else ""
-    return f"wrote {args.output}: {planned} steps{stopped}, {seconds:.0f} s. The same again: --steps {planned}"
+    return f"wrote {args.output}: {planned} steps{stopped}, {seconds:.0f} s\nThe same again: --steps {planned}"

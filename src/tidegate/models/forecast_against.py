@@ -62,14 +62,14 @@ def _rows_of(table: Table, roles: Roles, time: str, extra: Sequence[str], who: s
     series = series_of(table, roles.id, faults)
     times = _ticks(table, time, faults)
     parts: list[list[object]] = [[str(series.ids[c]) for c in series.codes.tolist()], list(times)]
-    for column in extra:
-        parts.append(list(_ticks(table, column, faults)) if column == "cutoff" else table[column].tolist())
+    parts += [list(_ticks(table, column, faults)) if column == "cutoff" else table[column].tolist() for column in extra]
     faults.raise_any()
     rows: dict[Key, int] = {}
     for row, key in enumerate(zip(*parts, strict=True)):
         if rows.setdefault(key, row) != row:
             raise DataError(
-                f"{who}: {table.place(row)}: a second forecast for {', '.join(map(str, key[:1]))} at the same time; leave one out."
+                f"{who}: {table.place(row)}: a second forecast for {', '.join(map(str, key[:1]))} at the same time; "
+                "leave one out."
             )
     return rows
 

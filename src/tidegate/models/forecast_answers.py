@@ -91,7 +91,8 @@ def tail_cut(lines: Lines, horizon: int, windows: int, step: int) -> Cut:
     keep = cutoffs >= 1
     if not keep.any():
         raise DataError(
-            f"{lines.panel.source}: no series is long enough to hold back {horizon} rows (the longest has {int(lines.lengths.max(initial=0))}); "
+            f"{lines.panel.source}: no series is long enough to hold back {horizon} rows "
+            f"(the longest has {int(lines.lengths.max(initial=0))}); "
             "choose a shorter horizon, or bring more history"
         )
     which = np.repeat(np.arange(lines.count, dtype=np.int64)[:, None], windows, axis=1)
@@ -191,7 +192,8 @@ def before(panel: Panel, rows: int) -> Panel:
     hidden = np.minimum(rows, lengths)
     if (lengths - hidden).max(initial=0) < 3:
         raise DataError(
-            f"{panel.source}: {rows} rows are needed for the windows and the longest series has {int(lengths.max(initial=0))}; ask for fewer windows"
+            f"{panel.source}: {rows} rows are needed for the windows and the longest series has {int(lengths.max(initial=0))}; "
+            "ask for fewer windows"
         )
     return replace(panel, future_rows=panel.future_rows + hidden)
 
@@ -201,7 +203,8 @@ def _one_cutoff(lines: Lines, horizon: int, step: int, back: int) -> Cut:
     which = np.flatnonzero(cutoffs >= 1).astype(np.int64)
     if not len(which):
         raise DataError(
-            f"{lines.panel.source}: no series holds {horizon + step * back + 1} rows, which the earliest window needs; ask for fewer windows"
+            f"{lines.panel.source}: no series holds {horizon + step * back + 1} rows, which the earliest window needs; "
+            "ask for fewer windows"
         )
     return Cut(which, cutoffs[which].astype(np.int64))
 
@@ -256,7 +259,8 @@ def _chosen(panel: Panel, lines: Lines, ids: Sequence[str | int] | None) -> Ints
     unknown = [i for i in ids if i not in place]
     if unknown:
         raise ConfigError(
-            f"ids: no series {unknown[0]!r}; there are {', '.join(map(repr, panel.ids[:8]))}{' ...' if len(panel.ids) > 8 else ''}"
+            f"ids: no series {unknown[0]!r}; "
+            f"there are {', '.join(map(repr, panel.ids[:8]))}{' ...' if len(panel.ids) > 8 else ''}"
         )
     return np.array([place[i] * lines.targets + k for i in ids for k in range(lines.targets)], np.int64)
 

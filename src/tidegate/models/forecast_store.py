@@ -6,6 +6,7 @@ The tails of the training series go along, as arrays named `data.*`, so that `pr
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -44,7 +45,7 @@ def pack(
     """Header and arrays of the file."""
     corrections = core.corrections
     header: dict[str, Plain] = {
-        "options": to_plain(options),
+        "options": to_plain(replace(options, steps=steps)),  # a budget leaves the same bytes as the steps it came to
         "plan": to_plain(core.plan),
         "spec": spec_to_plain(core.nets[0].spec),
         "schema": cast(Plain, panel.schema.to_json()),
@@ -174,7 +175,7 @@ def _ids(file: File, schema: Schema, count: int) -> tuple[str | int, ...]:
     if schema.id_kind == "integer":
         return tuple(int(i) for i in file.arrays["data.ids"])
     body, offsets = file.arrays["data.ids"].tobytes(), cast("list[int]", file.arrays["data.id_offsets"].tolist())
-    return tuple(body[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False))
+    return tuple(body[a:b].decode() for a, b in pairwise(offsets))
 
 
 def _check_panel(panel: Panel, plan: Plan, where: str) -> None:

@@ -68,7 +68,8 @@ class ForecastStream:
         """What a push costs, in words."""
         plan = self._core.plan
         if self._running is not None:
-            return f"O(1): one segment of {plan.segment} steps and {plan.segment} carried states of {self._core.nets[0].spec.state_size()} floats"
+            floats = self._core.nets[0].spec.state_size()
+            return f"O(1): one segment of {plan.segment} steps and {plan.segment} carried states of {floats} floats"
         return f"O(look-back): the ring holds {self._reach()} rows and {plan.lookback} of them are read at every push"
 
     @property
@@ -86,7 +87,8 @@ class ForecastStream:
         if not np.isfinite(values).all():
             if self._policy == "reject":
                 raise DataError(
-                    f"push: expected finite numbers, got {values.tolist()}; the state is untouched. Use policy='hold' to count it as missing."
+                    f"push: expected finite numbers, got {values.tolist()}; the state is untouched. "
+                    "Use policy='hold' to count it as missing."
                 )
             if self._policy == "reset":
                 self.reset()

@@ -148,7 +148,8 @@ class Forecaster(Model):
         cut = Cut(np.arange(lines.count, dtype=np.int64), lines.lengths)
         if (lines.lengths == 0).any():
             raise DataError(
-                f"{panel.source}: series {panel.ids[int(np.argmin(panel.lengths))]!r} has no history to forecast from; leave it out"
+                f"{panel.source}: series {panel.ids[int(np.argmin(panel.lengths))]!r} has no history to forecast from; "
+                "leave it out"
             )
         forecasts = fitted.core.forecasts(lines, cut, wanted, self._known(panel, future))
         kind = fitted.kind if table is None else table.kind

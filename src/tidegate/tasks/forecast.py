@@ -26,7 +26,8 @@ from tidegate.tasks.problem import Batch, LossName, Rolled
 
 QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 LOSS: dict[str, LossName] = {
-    "quantile": "quantile", "gaussian": "gaussian", "student_t": "student_t", "negative_binomial": "negative_binomial", "point": "squared",
+    "quantile": "quantile", "gaussian": "gaussian", "student_t": "student_t", "negative_binomial": "negative_binomial",
+    "point": "squared",
 }  # fmt: skip
 VALIDATION_WINDOWS = 512
 UNIT_WINDOWS, UNIT_CHUNK = 16, 256  # windows of a line that tell its usual deviation; lines at once, which bounds the memory
@@ -163,7 +164,8 @@ def make_plan(options: ForecastOptions, panel: Panel) -> Plan:
     lengths = np.asarray(panel.lengths)
     if lengths.max(initial=0) < options.horizon + 2:
         raise DataError(
-            f"{panel.source}: no series is long enough: the longest has {int(lengths.max(initial=0))} rows, a horizon of {options.horizon} "
+            f"{panel.source}: no series is long enough: the longest has {int(lengths.max(initial=0))} rows, "
+            f"a horizon of {options.horizon} "
             f"needs at least {options.horizon + 2}; choose a shorter horizon or bring more history"
         )
     seasons = (options.season,) if options.season else _seasons(panel)
@@ -173,7 +175,8 @@ def make_plan(options: ForecastOptions, panel: Panel) -> Plan:
     cell: Cell = "rnn_tanh" if options.cell == "rnn" else options.cell
     return Plan(
         horizon=options.horizon, season=season, segment=segment, lookback=-(-lookback // segment) * segment, bases=bases,
-        cell=cell, hidden_size=options.hidden_size, num_layers=options.num_layers, dropout=options.dropout, scaling=options.scaling,
+        cell=cell, hidden_size=options.hidden_size, num_layers=options.num_layers, dropout=options.dropout,
+        scaling=options.scaling,
         decode=options.decode, output=options.output, quantiles=options.quantiles,
         calendar_columns=_calendar_columns(panel) if options.calendar else (), uneven=options.uneven,
         past_numbers=panel.past.numbers.shape[1], past_levels=_levels(panel, panel.past.code_names),
@@ -200,9 +203,12 @@ def _levels(panel: Panel, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _seasons(panel: Panel) -> tuple[int, ...]:
-    lines = Lines(panel)
+    """Seasons that the data support; where they support none, the clock's shortest (a day of hours), so that the seasonal naive method
+    stands in every table and the net may weigh it."""
+    lines, natural = Lines(panel), panel.schema.clock.seasons
     sample = np.linspace(0, lines.count - 1, min(lines.count, 200)).astype(int)
-    return infer_season([lines.history(int(i)) for i in sample], panel.schema.clock.seasons) or (1,)
+    found = infer_season([lines.history(int(i)) for i in sample], natural)
+    return found if found != (1,) or not natural else natural[:1]
 
 
 def _bases(options: ForecastOptions, seasons: tuple[int, ...], panel: Panel) -> tuple[int, ...]:
@@ -376,7 +382,7 @@ class ForecastProblem:
         """
         if self.plan.output not in ("quantile", "point"):
             return np.ones(len(cut.lines), np.float32)
-        weight = np.clip(scale.unit / self._usual_units[cut.lines], 1e-3, 1e3)
+        weight = np.clip(scale.unit / self._usual_units[cut.lines], 1e-3, 1.0)
         return (weight if self.plan.output == "quantile" else weight**2).astype(np.float32)
 
     def _usual_unit(self) -> Floats:
