@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import cast
 
@@ -21,7 +22,12 @@ def figures_text(card: Mapping[str, Plain]) -> str:
         "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True)))
         for line in cells
     ]
-    return "\n".join([f"held-back rows, {held['windows']} windows of {held['series']} series:", *lines])
+    windows, series = held["windows"], held["series"]
+    head = (
+        f"held-back rows, {windows} window{'s' * (windows != 1)} of {series} series (not trained on before these figures, but they chose "
+        "the stopping point and the intervals' factors; `tidegate backtest` is the untouched test):"
+    )
+    return "\n".join([*textwrap.wrap(head, 110), *lines])
 
 
 def _shown(value: Plain) -> str:

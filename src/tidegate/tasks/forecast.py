@@ -203,8 +203,8 @@ def _levels(panel: Panel, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _seasons(panel: Panel) -> tuple[int, ...]:
-    """Seasons that the data support; where they support none, the clock's shortest (a day of hours), so that the seasonal naive method
-    stands in every table and the net may weigh it."""
+    """Seasons that the data support; where they support none, the clock's shortest (a day of hours), so that the seasonal naive
+    method stands in every table and the net may weigh it."""
     lines, natural = Lines(panel), panel.schema.clock.seasons
     sample = np.linspace(0, lines.count - 1, min(lines.count, 200)).astype(int)
     found = infer_season([lines.history(int(i)) for i in sample], natural)
