@@ -11,6 +11,7 @@ import pytest
 
 import tidegate as tg
 from tests.models.conftest import SMALL, long_table, series
+from tidegate.models.forecast_figures import figures_text
 from tidegate.tasks.forecast import ForecastOptions
 
 COLUMNS = {"target": "sales", "time": "when", "id": "shop"}
@@ -92,6 +93,8 @@ def test_save_and_load_are_exact(fitted, tmp_path):
     assert isinstance(again, tg.Forecaster)
     assert again.options == fitted.options
     assert again.to_bytes() == fitted.to_bytes()
+    assert figures_text(again.card) == figures_text(fitted.card)
+    assert again.get_params() == fitted.get_params()
     for column in fitted.predict().names:
         np.testing.assert_array_equal(again.predict()[column], fitted.predict()[column])
 

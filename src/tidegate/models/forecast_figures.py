@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from tidegate.config import Plain
+from tidegate.tasks.evaluation import MEASURE_ORDER
 
 
 def figures_text(card: Mapping[str, Plain]) -> str:
@@ -15,7 +16,7 @@ def figures_text(card: Mapping[str, Plain]) -> str:
     if not isinstance(held, dict):
         return "No rows could be held back, so there are no honest figures for this model: bring more history."
     rows = cast("list[dict[str, Plain]]", held["table"])
-    names = list(rows[0])
+    names = sorted(rows[0], key=_place)  # a file's JSON has its keys sorted
     cells = [names, *([_shown(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     lines = [
@@ -28,6 +29,14 @@ def figures_text(card: Mapping[str, Plain]) -> str:
         "the stopping point and the intervals' factors; `tidegate backtest` is the untouched test):"
     )
     return "\n".join([*textwrap.wrap(head, 110), *lines])
+
+
+def _place(name: str) -> tuple[int, str]:
+    """`method` first, then the measures in the order of an evaluation, intervals by their level."""
+    if name == "method":
+        return -1, name
+    measure = name.split("-")[0]
+    return (MEASURE_ORDER.index(measure) if measure in MEASURE_ORDER else len(MEASURE_ORDER)), name
 
 
 def _shown(value: Plain) -> str:

@@ -30,7 +30,7 @@ from tidegate.tasks.measures import DECILES
 from tidegate.tasks.scoreboard import Scoreboard, means, ratios
 from tidegate.tasks.verdict import headline, verdict
 
-_ORDER = ("MSE", "MAE", "sMAPE", "MASE", "OWA", "ND", "wQL", "MSIS", "coverage")
+MEASURE_ORDER = ("MSE", "MAE", "sMAPE", "MASE", "OWA", "ND", "wQL", "MSIS", "coverage")
 
 
 @final
@@ -215,7 +215,7 @@ class _Series:
 
 def _place(measure: str) -> int:
     """Where a measure stands in the tables; the levels of coverage keep their order."""
-    return _ORDER.index(measure.split("-")[0])
+    return MEASURE_ORDER.index(measure.split("-")[0])
 
 
 def _score(windows: Windows, forecasts: Forecasts, scale: Floats, levels: Sequence[float]) -> _Score:
