@@ -99,8 +99,8 @@ def wave(rows: int = 90) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "values",
-    [[5.0] * 90, [0.0] * 90, list(wave() * 1e37), list(wave() * 1e-39), ["NaN" if i % 5 == 0 else v for i, v in enumerate(wave())],
-     ["" if 20 < i < 50 else v for i, v in enumerate(wave())]],
+    [[5.0] * 90, [0.0] * 90, list(wave() * 1e37), list(wave() * 1e-39),
+     ["NaN" if i % 5 == 0 else v for i, v in enumerate(wave())], ["" if 20 < i < 50 else v for i, v in enumerate(wave())]],
     ids=["constant", "zeros", "1e38", "1e-38", "nan", "gap"],
 )  # fmt: skip
 def test_values_that_are_odd_but_sound_train_and_predict_finite_numbers(
@@ -166,16 +166,22 @@ def test_a_misspelt_column_among_many(fit: Callable[..., Said]) -> None:
     refused(fit("day,y,temprature\n2020-01-01,1,2\n", "--past", "temperature"), "Did you mean 'temprature'?")
 
 
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [
-        ("no/m", "the folder does not exist"),
-        ("file/m", "is a file, not a folder"),
-        ("folder", "the path is a folder"),
-        ("x" * 300, "too long"),
-    ],
-)
-@pytest.mark.parametrize("name", ["fit", "history", "predict", "plot", "evaluate", "backtest", "demo"])
+PATHS = {
+    "no/m": "the folder does not exist",
+    "file/m": "is a file, not a folder",
+    "folder": "the path is a folder",
+    "x" * 300: "too long",
+}
+FOLDERS = ("evaluate", "backtest", "demo")  # they make or use the folder that they are given
+REFUSED = [
+    (name, path, told)
+    for name in ("fit", "history", "predict", "plot", *FOLDERS)
+    for path, told in PATHS.items()
+    if name not in FOLDERS or path not in ("no/m", "folder")
+]
+
+
+@pytest.mark.parametrize(("name", "path", "told"), REFUSED)
 def test_an_output_that_cannot_be_written(
     cli: Cli, model: Path, data: Path, tmp_path: Path, name: str, path: str, told: str
 ) -> None:
@@ -184,12 +190,12 @@ def test_an_output_that_cannot_be_written(
     out = tmp_path / path
     fitted = ("fit", "forecast", data, *SMALL, "--steps", "5")
     words = {
-        "fit": (*fitted, "-o", out), "history": (*fitted, "-o", tmp_path / "m", "--history", out), "predict": ("predict", model, "-o", out),
-        "plot": ("plot", model, "--html", out), "evaluate": ("evaluate", model, data, "-o", out), "demo": ("demo", "--steps", "5", "-o", out),
+        "fit": (*fitted, "-o", out), "history": (*fitted, "-o", tmp_path / "m", "--history", out),
+        "predict": ("predict", model, "-o", out),
+        "plot": ("plot", model, "--html", out), "evaluate": ("evaluate", model, data, "-o", out),
+        "demo": ("demo", "--steps", "5", "-o", out),
         "backtest": ("backtest", data, *SMALL, "--steps", "5", "-o", out),
     }[name]  # fmt: skip
-    if name in ("evaluate", "backtest", "demo") and path in ("no/m", "folder"):
-        pytest.skip("a folder is made or used there: nothing to refuse")
     refused(cli(*words), told, "could not be written")
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]

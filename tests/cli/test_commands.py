@@ -137,7 +137,8 @@ def test_plot_says_what_it_needs(
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", "an empty file"), (b'{"step": 1, "loss": 2}\nnot json\n', "line 2: expected a training record"), (b"\xff\xfe\x00", "expected text"),
+    [(b"", "an empty file"), (b'{"step": 1, "loss": 2}\nnot json\n', "line 2: expected a training record"),
+     (b"\xff\xfe\x00", "expected text"),
      (b"[1]\n", "line 1"), (b'{"step": 1}\n', "expected records with step")],
 )  # fmt: skip
 def test_a_history_that_is_none_is_refused(cli: Cli, tmp_path: Path, content: bytes, told: str) -> None:

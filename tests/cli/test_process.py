@@ -117,7 +117,7 @@ def test_a_second_ctrl_c_ends(data: Path, tmp_path: Path) -> None:
         if running.poll() is not None:
             break
         time.sleep(0.005)
-    _, told = running.communicate(timeout=60)
+    running.communicate(timeout=60)
     assert running.returncode in (130, -signal.SIGINT)
     assert not [p.name for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
 
@@ -126,7 +126,7 @@ def watched(*arguments: str) -> str:
     """What a person sees in a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    with subprocess.Popen(command(*arguments), env=environment(), stdin=theirs, stdout=theirs, stderr=theirs) as running:
+    with subprocess.Popen(command(*arguments), env=environment(), stdin=theirs, stdout=theirs, stderr=theirs):
         os.close(theirs)
         seen = b""
         while True:
