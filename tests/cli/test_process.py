@@ -21,7 +21,7 @@ from tidegate.format import read
 
 from .conftest import SMALL, command, environment, process
 
-STEPS = 450
+STEPS = 320
 PATIENT = ("--patience", "1000")  # no early end: there must be something to kill
 
 
@@ -60,7 +60,7 @@ def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(
     arguments = words(data, killed, *extra, "--history", str(history))
     for _ in range(3):
         running = start(*arguments, *again)
-        goal = min(steps_done(history) // 100 * 100 + moments.randint(60, 200), members * STEPS - 60)
+        goal = min(steps_done(history) // 100 * 100 + moments.randint(60, 200), members * STEPS - 100)
         wait_for(history, goal, running)
         running.send_signal(signal.SIGKILL)
         running.communicate()
@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_checkpoint(data: Path, tmp_path: P
     out, history = tmp_path / "m", tmp_path / "h.jsonl"
     arguments = words(data, out, "--history", str(history))
     running = start(*arguments)
-    wait_for(history, 230, running)
+    wait_for(history, 130, running)
     running.send_signal(signal.SIGINT)
     said, told = running.communicate(timeout=60)
     assert running.returncode == 130

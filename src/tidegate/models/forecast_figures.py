@@ -25,8 +25,8 @@ def figures_text(card: Mapping[str, Plain]) -> str:
     ]
     windows, series = held["windows"], held["series"]
     head = (
-        f"held-back rows, {windows} window{'s' * (windows != 1)} of {series} series (not trained on before these figures, but they chose "
-        "the stopping point and the intervals' factors; `tidegate backtest` is the untouched test):"
+        f"held-back rows, {windows} window{'s' * (windows != 1)} of {series} series (not trained on before these figures, but "
+        "they chose the stopping point and the intervals' factors; `tidegate backtest` is the untouched test):"
     )
     return "\n".join([*textwrap.wrap(head, 110), *lines])
 

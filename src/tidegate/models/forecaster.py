@@ -292,7 +292,8 @@ class Forecaster(Model):
             raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
         model = cls.__new__(cls)
         model.options = options
-        model._given = {f.name: getattr(options, f.name) for f in fields(ForecastOptions) if getattr(options, f.name) != f.default}
+        said = {f.name: getattr(options, f.name) for f in fields(ForecastOptions)}
+        model._given = {f.name: said[f.name] for f in fields(ForecastOptions) if said[f.name] != f.default}
         model._fitted = Fitted(*unpacked)
         return model
 
