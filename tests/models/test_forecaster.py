@@ -337,3 +337,30 @@ def test_future_covariates_in_the_frames_own_tail():
     model = tg.Forecaster(horizon=4, season=12, **SMALL).fit(table, **COLUMNS, future="holiday")
     answer = model.predict()
     assert answer["when"][0] == table["when"][-4]
+
+
+def test_update_on_other_series_keeps_the_learnt_vectors(tmp_path):
+    model = tg.Forecaster(horizon=5, season=12, identity=True, **SMALL).fit(series(lengths=(100, 80)))
+    model.update(series(lengths=(110, 90, 100)), steps=3)  # one series more than there are vectors
+    first = model.predict()
+    assert len(first) == 15
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(tg.load(tmp_path / "m.safetensors").predict()["forecast"], first["forecast"])
+
+
+@pytest.mark.parametrize("bad", [-1.0, 2.5])
+def test_a_negative_binomial_is_for_counts(bad):
+    y = np.ones(60)
+    y[17] = bad
+    with pytest.raises(tg.DataError, match=rf"whole numbers of at least 0, got {bad:g} in column 'y' of series '1'"):
+        tg.Forecaster(horizon=3, output="negative_binomial", **SMALL).fit([np.ones(60), y])
+
+
+def test_the_device_is_checked_before_the_data_is_read():
+    with pytest.raises(tg.DeviceError, match="nonsense"):
+        tg.Forecaster(horizon=3, device="nonsense").fit("no such file.csv")
+
+
+def test_a_budget_beside_steps_is_refused():
+    with pytest.raises(tg.ConfigError, match="budget and steps"):
+        tg.Forecaster(horizon=3, steps=10).fit(series(), budget="10s")

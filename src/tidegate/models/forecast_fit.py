@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tidegate.config import Plain, to_plain
 from tidegate.data.panel import Panel
+from tidegate.errors import ConfigError, DataError
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.forecast_core import Core
@@ -49,9 +50,20 @@ class Result(NamedTuple):
     steps: int
 
 
+def check_machine(options: ForecastOptions, budget: float | None) -> None:
+    """Fail before any data is read. Raises: MissingExtra without torch; DeviceError; ConfigError for a budget beside steps."""
+    if budget is not None and options.steps is not None:
+        raise ConfigError(f"budget and steps: give one of them; steps={options.steps} already says how long training goes on")
+    training_half("train")
+    from tidegate.train.state import pick_device
+
+    pick_device(options.device)
+
+
 def fit(options: ForecastOptions, panel: Panel, drive: Drive) -> Result:
     """Plan, train, calibrate."""
     train = training_half("train")
+    _check_counts(options, panel)
     problem = ForecastProblem(options, make_plan(options, panel), panel)
     result = _trained(train, options, problem, drive, train_options(options, options.steps or DEFAULT_STEPS), None)
     return _finished(options, problem, panel, result)
@@ -60,7 +72,7 @@ def fit(options: ForecastOptions, panel: Panel, drive: Drive) -> Result:
 def update(options: ForecastOptions, core: Core, panel: Panel, drive: Drive, steps: int) -> Result:
     """Train on from a core's weights; each member of an ensemble goes its own way."""
     train = training_half("train")
-    problem = ForecastProblem(options, core.plan, panel)
+    problem = ForecastProblem(options, core.plan, panel, core.ids)
     gentle = replace(train_options(options, steps), learning_rate=train_options(options, steps).learning_rate * UPDATE_RATE)
     results = [
         _trained(train, options, problem, drive, replace(gentle, seed=gentle.seed + 1000 * i), net.weights, members=1)
@@ -68,6 +80,20 @@ def update(options: ForecastOptions, core: Core, panel: Panel, drive: Drive, ste
     ]
     whole = replace(results[0], members=tuple(member for r in results for member in r.members))
     return _finished(options, problem, panel, whole)
+
+
+def _check_counts(options: ForecastOptions, panel: Panel) -> None:
+    """Counts are whole numbers of at least 0. Raises: DataError that names the first that is not."""
+    if options.output != "negative_binomial":
+        return
+    bad = (panel.target < 0) | (panel.target != np.floor(panel.target)) & ~np.isnan(panel.target)
+    if bad.any():
+        row, column = (int(k[0]) for k in np.nonzero(bad))
+        series = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
+        raise DataError(
+            f"{panel.source}: output='negative_binomial' is for counts: expected whole numbers of at least 0, got {panel.target[row, column]:g} "
+            f"in column {panel.schema.roles.target[column]!r} of series {series!r}; choose output='student_t' or 'quantile'"
+        )
 
 
 def train_options(options: ForecastOptions, steps: int) -> TrainOptions:
@@ -103,9 +129,7 @@ def _finished(options: ForecastOptions, problem: ForecastProblem, panel: Panel, 
 
     plan, lines = problem.plan, problem.lines
     lower = 0.0 if options.output == "negative_binomial" and options.lower is None else options.lower
-    honest = Core(
-        plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths, panel.ids if plan.known_lines else ()
-    )
+    honest = Core(plan, _nets(problem, [m.best for m in result.members]), None, lower, options.paths, problem.ids)
     cut = problem.validation_cut()
     corrections = honest.with_corrections(lines, cut).corrections if options.calibrate and len(cut.lines) else None
     core = replace(honest, nets=_nets(problem, [m.final for m in result.members]), corrections=corrections)

@@ -5,6 +5,7 @@ The tails of the training series go along, as arrays named `data.*`, so that `pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, cast
@@ -60,6 +61,8 @@ def pack(
     if corrections is not None:
         arrays["decoder.corrections"] = corrections.values
     arrays.update(_panel_arrays(tail(panel, _rows_kept(core.plan))))
+    if core.ids:
+        arrays.update(_id_arrays("decoder", core.ids, panel.schema))
     return header, arrays
 
 
@@ -82,8 +85,13 @@ def unpack(file: File, where: str) -> Unpacked:
     panel = _panel(file, Schema.from_json(header_part(header, "schema", where)), where)
     _check_panel(panel, plan, where)
     card = dict(header_part(header, "card", where))
+    ids = _ids(file, "decoder", panel.schema, where) if plan.known_lines else ()
+    if len(ids) * panel.target.shape[1] != plan.known_lines:
+        raise FormatError(
+            f"{where}: it names {len(ids)} series, its net knows {plan.known_lines} lines; it was altered: save the model again"
+        )
     return Unpacked(
-        Core(plan, nets, corrections, lower, paths, panel.ids if plan.known_lines else ()),
+        Core(plan, nets, corrections, lower, paths, ids),
         panel,
         card,
         cast(int, header["steps"]),
@@ -133,18 +141,22 @@ def _panel_arrays(panel: Panel) -> Arrays:
     for name in GROUPS:
         group = cast(Covariates, getattr(panel, name))
         arrays |= {f"data.{name}.numbers": group.numbers, f"data.{name}.codes": group.codes}
-    if panel.schema.id_kind == "text":
-        texts = [str(i).encode() for i in panel.ids]
-        arrays["data.ids"] = np.frombuffer(b"".join(texts), np.uint8)
-        arrays["data.id_offsets"] = np.concatenate([[0], np.cumsum([len(t) for t in texts])]).astype(np.int64)
-    elif panel.schema.id_kind == "integer":
-        arrays["data.ids"] = np.array(panel.ids, np.int64)
-    return arrays
+    return arrays | _id_arrays("data", panel.ids, panel.schema)
+
+
+def _id_arrays(prefix: str, ids: Sequence[str | int], schema: Schema) -> Arrays:
+    """Series names as bytes and offsets, or as numbers; nothing where there is no id column."""
+    if schema.id_kind == "integer":
+        return {f"{prefix}.ids": np.array(ids, np.int64)}
+    if schema.id_kind == "none":
+        return {}
+    texts = [str(i).encode() for i in ids]
+    offsets = np.concatenate([[0], np.cumsum([len(t) for t in texts])]).astype(np.int64)
+    return {f"{prefix}.ids": np.frombuffer(b"".join(texts), np.uint8), f"{prefix}.id_offsets": offsets}
 
 
 def _panel(file: File, schema: Schema, where: str) -> Panel:
     arrays = file.arrays
-    offsets = cast(npt.NDArray[np.int64], arrays["data.offsets"])
     groups = {}
     for name in GROUPS:
         columns = getattr(schema.roles, name)
@@ -157,8 +169,8 @@ def _panel(file: File, schema: Schema, where: str) -> Panel:
     return Panel(
         schema=schema,
         source=str(file.header["source"]),
-        ids=_ids(file, schema, len(offsets) - 1),
-        offsets=offsets,
+        ids=_ids(file, "data", schema, where),
+        offsets=cast(npt.NDArray[np.int64], arrays["data.offsets"]),
         starts=cast(npt.NDArray[np.int64], arrays["data.starts"]),
         origins=cast("npt.NDArray[np.int64] | None", arrays.get("data.origins")),
         elapsed=cast("npt.NDArray[np.float64] | None", arrays.get("data.elapsed")),
@@ -169,13 +181,17 @@ def _panel(file: File, schema: Schema, where: str) -> Panel:
     )
 
 
-def _ids(file: File, schema: Schema, count: int) -> tuple[str | int, ...]:
+def _ids(file: File, prefix: str, schema: Schema, where: str) -> tuple[str | int, ...]:
+    """What `_id_arrays` wrote. Raises: FormatError where it is not names."""
     if schema.id_kind == "none":
-        return ("series",) * count  # as build_panel names a panel without an id column
+        return ("series",)  # as build_panel names a panel without an id column
     if schema.id_kind == "integer":
-        return tuple(int(i) for i in file.arrays["data.ids"])
-    body, offsets = file.arrays["data.ids"].tobytes(), cast("list[int]", file.arrays["data.id_offsets"].tolist())
-    return tuple(body[a:b].decode() for a, b in pairwise(offsets))
+        return tuple(int(i) for i in file.arrays[f"{prefix}.ids"])
+    body, offsets = file.arrays[f"{prefix}.ids"].tobytes(), file.arrays[f"{prefix}.id_offsets"]
+    sound = offsets.ndim == 1 and len(offsets) and offsets[0] == 0 and offsets[-1] == len(body) and (np.diff(offsets) >= 0).all()
+    if not sound:
+        raise FormatError(f"{where}: the names of its series are altered: save the model again")
+    return tuple(body[a:b].decode() for a, b in pairwise(offsets.tolist()))
 
 
 def _check_panel(panel: Panel, plan: Plan, where: str) -> None:

@@ -123,6 +123,7 @@ class Forecaster(Model):
         Raises: DataError that lists every fault of the data; ConfigError; MissingExtra without torch; OutputError.
         """
         seconds = parse_budget(budget)
+        fitting.check_machine(self.options, seconds)
         if checkpoint is not None:
             check_writable(checkpoint)
         table = read_table(frame)

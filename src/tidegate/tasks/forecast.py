@@ -244,11 +244,13 @@ def parameter_loss(plan: Plan) -> LossName:
 class ForecastProblem:
     """Windows drawn lazily: a line, then a cutoff, both uniform; the tail of each line is held back for validation."""
 
-    def __init__(self, options: ForecastOptions, plan: Plan, panel: Panel) -> None:
+    def __init__(self, options: ForecastOptions, plan: Plan, panel: Panel, ids: Sequence[str | int] | None = None) -> None:
+        """ids: the series with a learnt vector, where they are not the panel's own (a warm start on other series)."""
         self.plan = plan
+        self.ids = tuple(panel.ids if ids is None else ids) if plan.known_lines else ()
         self.options = options
         self.lines = Lines(panel)
-        self.front = FrontEnd(plan, self.lines, ids=panel.ids)
+        self.front = FrontEnd(plan, self.lines, ids=self.ids)
         self.train_end = self._train_ends()
         self._usable = np.flatnonzero(self.train_end >= plan.horizon + 1).astype(np.int64)
         if not len(self._usable):  # every series is short: part of the horizon is better than none
