@@ -98,7 +98,7 @@ def test_an_unknown_option_gets_the_nearest(cli: Cli, data: Path, tmp_path: Path
         (("--dropout", "nan"), "--dropout: expected"),
         (("--learning-rate", "0"), "--learning-rate: expected more than 0"),
         (("--budget", "soon"), "budget: expected a time such as '90s'"),
-        (("--budget", "1s", "--steps", "3"), "--budget: fixes the number of steps"),
+        (("--budget", "1s", "--steps", "3"), "budget and steps: give one of them"),
         (("--resume", "--no-checkpoint"), "--resume: goes on from a checkpoint"),
         (("--lags", "1,x"), "invalid list of whole numbers value: '1,x'"),
         (("--freq", "often"), "freq: expected"),

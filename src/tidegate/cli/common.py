@@ -72,14 +72,8 @@ def options_of(args: argparse.Namespace, cls: type) -> dict[str, object]:
 
 
 def forecaster_of(args: argparse.Namespace, cls: type) -> Forecaster:
-    """The untrained forecaster that the flags ask for. Raises: ConfigError; DeviceError where the device is not there."""
-    from tidegate.models.base import training_half
-
-    model = Forecaster(**options_of(args, cls))  # type: ignore[arg-type]  # the flags are the options
-    if model.options.device != "cpu":  # told before the data are read, which may take minutes
-        pick = cast("Callable[[str], object]", vars(training_half("train.state"))["pick_device"])
-        pick(model.options.device)
-    return model
+    """The untrained forecaster that the flags ask for. Raises: ConfigError."""
+    return Forecaster(**options_of(args, cls))  # type: ignore[arg-type]  # the flags are the options
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:

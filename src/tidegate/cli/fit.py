@@ -66,8 +66,6 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(
             "--resume: goes on from a checkpoint, and --no-checkpoint says that there are none; leave one of them out"
         )
-    if args.budget is not None and args.option_steps is not None:
-        raise ConfigError("--budget: fixes the number of steps, which --steps gives already; leave one of them out")
     check_writable(args.output)
     if args.history is not None:
         check_writable(args.history)

@@ -91,8 +91,9 @@ def _check_counts(options: ForecastOptions, panel: Panel) -> None:
         row, column = (int(k[0]) for k in np.nonzero(bad))
         series = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
         raise DataError(
-            f"{panel.source}: output='negative_binomial' is for counts: expected whole numbers of at least 0, got {panel.target[row, column]:g} "
-            f"in column {panel.schema.roles.target[column]!r} of series {series!r}; choose output='student_t' or 'quantile'"
+            f"{panel.source}: output='negative_binomial' is for counts: expected whole numbers of at least 0, "
+            f"got {panel.target[row, column]:g} in column {panel.schema.roles.target[column]!r} of series {series!r}; "
+            "choose output='student_t' or 'quantile'"
         )
 
 

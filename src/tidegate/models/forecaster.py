@@ -197,6 +197,8 @@ class Forecaster(Model):
             every one. budget: of each training. The model itself stays as it was.
         Raises: DataError where no series is long enough.
         """
+        seconds = parse_budget(budget)
+        fitting.check_machine(self.options, seconds)
         table = read_table(frame)
         if target is None and self._fitted is not None:
             panel = self._like_fit(table)
@@ -204,7 +206,7 @@ class Forecaster(Model):
             panel = self._panel(table, target, time, id, past, future, static)
         if windows < 1 or (step is not None and step < 1):
             raise ConfigError(f"backtest: expected windows and step of at least 1, got {windows} and {step}")
-        drive = fitting.Drive(parse_budget(budget), None, False, None, progress, None)
+        drive = fitting.Drive(seconds, None, False, None, progress, None)
         return answers.backtest(self.options, panel, windows, step or self.options.horizon, refit, drive, levels, against or {})
 
     def update(
