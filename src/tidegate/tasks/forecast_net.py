@@ -143,10 +143,7 @@ def _direct(plan: Plan) -> Spec:
         Position(name="decoder_place", inputs=("decoder_in",), steps=plan.future_segments, size=hidden),
     ]
     summands = ["decoder_place", "context", "static_in"]
-    if plan.known_lines:
-        ports.append(Port(name="line", size=1, shape="codes"))
-        blocks.append(Embed(name="identity", inputs=("line",), num_embeddings=plan.known_lines + 1, embedding_dim=hidden))
-        summands.append("identity")
+    summands += _identity(plan, ports, blocks)
     blocks += [
         Add(name="decoder_sum", inputs=tuple(summands)),
         Activation(name="decoder_act", inputs=("decoder_sum",), function="relu"),
@@ -167,10 +164,7 @@ def _recursive(plan: Plan) -> Spec:
         Linear(name="step_in", inputs=("steps",), input_size=plan.step_channels, output_size=hidden),
         Linear(name="static_in", inputs=("static",), input_size=plan.static_channels, output_size=hidden, bias=False),
     ]
-    if plan.known_lines:
-        ports.append(Port(name="line", size=1, shape="codes"))
-        blocks.append(Embed(name="identity", inputs=("line",), num_embeddings=plan.known_lines + 1, embedding_dim=hidden))
-        summands.append("identity")
+    summands += _identity(plan, ports, blocks)
     blocks += [
         Add(name="step_sum", inputs=tuple(summands)),
         Activation(name="step_act", inputs=("step_sum",), function="relu"),
@@ -178,6 +172,15 @@ def _recursive(plan: Plan) -> Spec:
         *_head(plan, "decoder", "steps", 1),
     ]
     return Spec(inputs=tuple(ports), blocks=tuple(blocks), outputs=("raw", "base"))
+
+
+def _identity(plan: Plan, ports: list[Port], blocks: list[Block]) -> list[str]:
+    """Add the learnt vector of each known line, where there is one; its name for the sum."""
+    if not plan.known_lines:
+        return []
+    ports.append(Port(name="line", size=1, shape="codes"))
+    blocks.append(Embed(name="identity", inputs=("line",), num_embeddings=plan.known_lines + 1, embedding_dim=plan.hidden_size))
+    return ["identity"]
 
 
 def _segments(plan: Plan) -> int:
