@@ -17,15 +17,21 @@ Run = Callable[[Array, Mapping[str, Array] | None], tuple[Outputs, Mapping[str, 
 Choose = Callable[[int, Outputs], Array]
 
 
-def roll_out(ops: Ops, run: Run, x: Array, start: int, lags: Sequence[int], choose: Choose) -> dict[str, Array]:
+def roll_out(
+    ops: Ops, run: Run, x: Array, start: int, lags: Sequence[int], choose: Choose, state: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
     """Read steps [0, start) as they are, then every further step with the lags that fall in the horizon fed back.
 
     Args:  run: (B, t, C) and a state -> outputs (B, t, ...) and the state. x: (B, start + F, C); channel j holds the value
            `lags[j]` steps back (lag 0: something else, left as it is), channel len(lags) + j its mask.
            choose: step k and its outputs (B, 1, ...) -> the value fed back, (B,).
+           state: where the steps before x were read already; start is then 0.
     Returns: outputs of all start + F steps.
     """
-    head, state = run(x[:, :start], None)
+    heads: list[Outputs] = []
+    if state is None:
+        head, state = run(x[:, :start], None)
+        heads.append(head)
     fed: list[Array] = []
 
     def feed(k: int, previous: Outputs | None) -> Array:
@@ -37,7 +43,8 @@ def roll_out(ops: Ops, run: Run, x: Array, start: int, lags: Sequence[int], choo
         return run(x_k[:, None], carried)
 
     outputs, _ = unroll(step, feed, state, x.shape[1] - start)
-    return {name: ops.concat([head[name], *(o[name] for o in outputs)], 1) for name in head}
+    parts = [*heads, *outputs]
+    return {name: ops.concat([part[name] for part in parts], 1) for name in parts[0]}
 
 
 def _with_lags(ops: Ops, x: Array, lags: Sequence[int], k: int, fed: Sequence[Array]) -> Array:

@@ -96,7 +96,7 @@ def channel_count(numbers: int, levels: tuple[int, ...]) -> int:
 
 
 def window_scale(y: Floats) -> Scale:
-    """Mean and standard deviation of each row's observed values; 0 and 1 where nothing is observed.
+    """Mean and standard deviation of each row's observed values; NaN and 1 where nothing is observed.
 
     Values are divided by the largest first, so that 1e308 and 1e-308 neither overflow nor vanish.
     """
@@ -109,7 +109,7 @@ def window_scale(y: Floats) -> Scale:
     loc = filled.sum(1) / count
     spread = np.where(observed, filled - loc[:, None], 0.0)
     unit = np.sqrt((spread * spread).sum(1) / count)
-    return Scale(loc * peak, np.maximum(unit, FLOOR) * peak)
+    return Scale(np.where(observed.any(1), loc * peak, np.nan), np.maximum(unit, FLOOR) * peak)
 
 
 @final
@@ -136,7 +136,7 @@ class RunningScale:
         """The scale after the samples so far."""
         floor = FLOOR * np.abs(self.mean)
         unit = np.maximum(self.deviation, floor)
-        return Scale(self.mean, np.where(unit > 0, unit, 1.0))
+        return Scale(np.where(self.count > 0, self.mean, np.nan), np.where(unit > 0, unit, 1.0))
 
 
 def running_scales(lines: Lines, which: Ints, memory: int) -> tuple[Floats, Floats]:

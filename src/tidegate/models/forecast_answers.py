@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from tidegate.config import Plain
 from tidegate.data.columns import Columns, Encoded, Stored, encode
 from tidegate.data.lines import Cut, Ints, Lines
 from tidegate.data.panel import Panel
+from tidegate.data.series import Covariates
 from tidegate.data.table import Kind, Table
 from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError
@@ -20,6 +22,7 @@ from tidegate.models.forecast_against import foreign_forecasts
 from tidegate.models.forecast_core import Core
 from tidegate.tasks.evaluation import Evaluation, Forecasts, Windows, evaluate
 from tidegate.tasks.forecast import ForecastOptions
+from tidegate.tasks.forecast_windows import Known
 
 if TYPE_CHECKING:
     from tidegate.models.forecast_fit import Drive
@@ -101,10 +104,14 @@ def tail_cut(lines: Lines, horizon: int, windows: int, step: int) -> Cut:
 
 def seen_in_training(trained: Panel, panel: Panel, cut: Cut) -> tuple[str, ...]:
     """A warning where windows forecast rows that the model was trained on."""
-    ends = {name: int(end) for name, end in zip(trained.ids, trained.starts + np.asarray(trained.lengths), strict=True)}
+    last = {
+        name: trained.times(i, int(n) - 1, 1)[0]
+        for i, (name, n) in enumerate(zip(trained.ids, trained.lengths, strict=True))
+        if n
+    }
     series = cut.lines // panel.target.shape[1]
-    first = (panel.starts[series] + cut.cutoffs).tolist()
-    seen = sum(f < ends.get(panel.ids[i], f) for i, f in zip(series.tolist(), first, strict=True))
+    first = times_at(panel, series, cut.cutoffs[:, None])[:, 0]
+    seen = sum(panel.ids[i] in last and bool(f <= last[panel.ids[i]]) for i, f in zip(series.tolist(), first, strict=True))
     if not seen:
         return ()
     return (
@@ -135,6 +142,7 @@ def evaluation(
     """Score a core on windows, beside the naive methods and other tools' forecasts."""
     wanted = checked_levels(levels)
     windows = windows_of(lines, cut, core.plan.horizon, core.plan.season)
+    _check_names(against)
     methods = {OURS: core.forecasts(lines, cut, wanted, deciles=True)}
     methods |= {
         name: foreign_forecasts(name, table, lines.panel.schema.roles, time_column(lines.panel), windows, wanted)
@@ -160,18 +168,22 @@ def backtest(
     if refit not in (False, True, "warm"):
         raise ConfigError(f"refit: expected False, 'warm' or True, got {refit!r}")
     wanted = checked_levels(levels)
+    _check_names(against)
     lines = Lines(panel)
     parts: list[tuple[Cut, Forecasts]] = []
     trained: fitting.Result | None = None
     cuts = [_one_cutoff(lines, options.horizon, step, back) for back in range(windows - 1, -1, -1)]
     for back, cut in zip(range(windows - 1, -1, -1), cuts, strict=True):
+        hidden = options.horizon + step * back
         if trained is None or refit is True:
-            trained = fitting.fit(options, before(panel, options.horizon + step * back), drive)
+            scaled = restandardised(panel, hidden)
+            trained = fitting.fit(options, before(scaled, hidden), drive)
+            first_steps = trained.steps
         elif refit == "warm":
-            trained = fitting.update(
-                options, trained.core, before(panel, options.horizon + step * back), drive, max(1, trained.steps // 4)
-            )
-        parts.append((cut, trained.core.forecasts(lines, cut, wanted, deciles=True)))
+            trained = fitting.update(options, trained.core, before(scaled, hidden), drive, max(1, first_steps // 4))
+        if trained.card["interrupted"]:
+            raise KeyboardInterrupt
+        parts.append((cut, trained.core.forecasts(Lines(before(scaled, hidden)), cut, wanted, deciles=True)))
     assert trained is not None
     whole = Cut(*(np.concatenate([getattr(cut, name) for cut, _ in parts]) for name in ("lines", "cutoffs")))
     scored = windows_of(lines, whole, options.horizon, trained.core.plan.season)
@@ -181,6 +193,37 @@ def backtest(
         for name, table in against.items()
     }
     return evaluate(scored, methods)
+
+
+def _check_names(against: Mapping[str, object]) -> None:
+    taken = [name for name in against if name in (OURS, "naive", "seasonal naive", "drift")]
+    if taken:
+        raise ConfigError(f"against: the name {taken[0]!r} stands for a method that is in the table already; give another name")
+
+
+def restandardised(panel: Panel, rows: int) -> Panel:
+    """The panel with its number covariates standardised by the rows up to `rows` before the ends: later rows have no say."""
+    lengths = np.asarray(panel.lengths)
+    place = np.arange(len(panel.target)) - np.repeat(panel.offsets[:-1], np.diff(panel.offsets))
+    seen = place < np.repeat(lengths - np.minimum(rows, lengths), np.diff(panel.offsets))
+    scales = dict(panel.schema.scales)
+    past, future = _restandardised(panel.past, seen, scales), _restandardised(panel.future, seen, scales)
+    return replace(panel, schema=replace(panel.schema, scales=scales), past=past, future=future)
+
+
+def _restandardised(group: Covariates, seen: npt.NDArray[np.bool_], scales: dict[str, tuple[float, float]]) -> Covariates:
+    if not group.number_names or not seen.any():
+        return group
+    numbers = group.numbers.astype(np.float64)
+    for column, name in enumerate(group.number_names):
+        values = numbers[seen, column]
+        values = values[~np.isnan(values)]
+        mean, deviation = (float(values.mean()), float(values.std())) if len(values) else (0.0, 0.0)
+        deviation = deviation if deviation > 0 else 1.0
+        numbers[:, column] = (numbers[:, column] - mean) / deviation
+        old_mean, old_deviation = scales[name]
+        scales[name] = (old_mean + mean * old_deviation, old_deviation * deviation)
+    return replace(group, numbers=numbers.astype(np.float32))
 
 
 def before(panel: Panel, rows: int) -> Panel:
@@ -221,7 +264,12 @@ def _joined(parts: Sequence[Forecasts]) -> Forecasts:
 
 
 def panels(
-    core: Core, panel: Panel, levels: Sequence[float], ids: Sequence[str | int] | None, truth: Panel | None
+    core: Core,
+    panel: Panel,
+    levels: Sequence[float],
+    ids: Sequence[str | int] | None,
+    truth: Panel | None,
+    known: Known | None,
 ) -> list[ForecastPanel]:
     """What the picture and the page draw: one entry a line."""
     from tidegate.report.picture import ForecastPanel
@@ -230,7 +278,7 @@ def panels(
     lines = Lines(panel)
     which = _chosen(panel, lines, ids)
     cut = Cut(which, lines.lengths[which])
-    forecasts = core.forecasts(lines, cut, wanted)
+    forecasts = core.forecasts(lines, cut, wanted, known)
     keep = max(5 * core.plan.horizon, core.plan.lookback)
     found = []
     for row, line in enumerate(which.tolist()):

@@ -29,6 +29,7 @@ from tidegate.tasks.forecast_windows import FrontEnd, Known, Windows
 CALIBRATED = (20.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0)
 CHUNK = 1024  # windows at once: bounds the memory of a prediction
 DECILES = tuple(k / 10 for k in range(1, 10))
+MOST_PATHS = 16_384  # sample paths at once
 PATH_SEED = 0
 
 
@@ -98,8 +99,9 @@ class Core:
         """(W, F, len(p)) uncorrected quantiles, the mean over the nets, and each window's scale."""
         front = FrontEnd(self.plan, lines, ids=self.ids, whole=self.plan.scaling == "running")
         parts, scales = [], []
-        for start in range(0, len(cut.lines), CHUNK):
-            windows = front.windows(Cut(cut.lines[start : start + CHUNK], cut.cutoffs[start : start + CHUNK]), known)
+        size = CHUNK if self.plan.decode == "direct" else max(1, MOST_PATHS // self.paths)
+        for start in range(0, len(cut.lines), size):
+            windows = front.windows(Cut(cut.lines[start : start + size], cut.cutoffs[start : start + size]), known)
             parts.append(self.window_quantiles(windows, p))
             scales.append(windows.scale)
         q = np.concatenate(parts) if parts else np.zeros((0, self.plan.horizon, len(p)))
@@ -142,11 +144,7 @@ class Core:
 
     def _recursive(self, net: Predictor, windows: Windows, p: Sequence[float]) -> Floats:
         """Quantiles over sample paths; every path feeds its own samples back."""
-        rows = len(windows.scale.loc)
-        each = {name: np.repeat(array, self.paths, axis=0) for name, array in windows.inputs.items()}
-        scale = Scale(np.repeat(windows.scale.loc, self.paths), np.repeat(windows.scale.unit, self.paths))
-        paths = sample_paths(self.plan, net, each, scale)
-        return np.moveaxis(np.quantile(paths.reshape(rows, self.paths, -1), p, axis=1), 0, -1)
+        return np.moveaxis(np.quantile(sample_paths(self.plan, net, windows, self.paths), p, axis=1), 0, -1)
 
 
 def _wanted(levels: Sequence[float], deciles: bool) -> list[float]:
@@ -154,31 +152,39 @@ def _wanted(levels: Sequence[float], deciles: bool) -> list[float]:
     return sorted({0.5, *(DECILES if deciles else ()), *(p for level in levels for p in level_ends(level))})
 
 
-def sample_paths(plan: Plan, net: Predictor, inputs: Mapping[str, npt.NDArray[np.generic]], scale: Scale) -> Floats:
-    """(B, F) values, one path a row, each step drawn from the net's distribution given the path so far."""
-    rng = np.random.default_rng(PATH_SEED)
-    drawn = np.zeros((len(scale.loc), plan.horizon))
-    others = {name: value for name, value in inputs.items() if name != "steps"}
+def sample_paths(plan: Plan, net: Predictor, windows: Windows, paths: int) -> Floats:
+    """(B, paths, F) values; each step is drawn from the net's distribution given the path so far.
 
-    def run(x: Array, state: Mapping[str, Array] | None) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        outputs, after = net.run({**others, "steps": x}, None if state is None else state["all"])
+    The look-back is read once a window. Path k takes the same uniform numbers in every window, so that a row's forecast does
+    not depend on the rows beside it.
+    """
+    scale, rows = windows.scale, len(windows.scale.loc)
+    steps = windows.inputs["steps"]
+    others = {name: np.repeat(array, paths, axis=0) for name, array in windows.inputs.items() if name != "steps"}
+    _, state = net.run({**windows.inputs, "steps": steps[:, : plan.lookback]})
+    each = Scale(np.repeat(scale.loc, paths), np.repeat(scale.unit, paths))
+    uniform = np.tile(np.random.default_rng(PATH_SEED).random((paths, plan.horizon)), (rows, 1))
+    drawn = np.zeros((rows * paths, plan.horizon))
+
+    def run(x: Array, carried: Mapping[str, Array] | None) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        assert carried is not None
+        outputs, after = net.run({**others, "steps": x}, carried["all"])
         return outputs, {"all": after}
 
     def choose(k: int, outputs: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.floating]:
-        drawn[:, k] = _draw(plan, outputs, scale, rng)
-        return ((drawn[:, k] - scale.loc) / scale.unit).astype(np.float32)
+        drawn[:, k] = _drawn(plan, outputs, each, uniform[:, k])
+        return ((drawn[:, k] - each.loc) / each.unit).astype(np.float32)
 
-    outputs = roll_out(NumpyOps(), run, inputs["steps"], plan.lookback, plan.bases, choose)
-    drawn[:, -1] = _draw(plan, {name: y[:, -1:] for name, y in outputs.items()}, scale, rng)
-    return drawn
+    horizon = np.repeat(steps[:, plan.lookback :], paths, axis=0)
+    outputs = roll_out(NumpyOps(), run, horizon, 0, plan.bases, choose, {"all": np.repeat(state, paths, axis=0)})
+    drawn[:, -1] = _drawn(plan, {name: y[:, -1:] for name, y in outputs.items()}, each, uniform[:, -1])
+    return drawn.reshape(rows, paths, plan.horizon)
 
 
-def _draw(plan: Plan, outputs: Mapping[str, npt.NDArray[np.floating]], scale: Scale, rng: np.random.Generator) -> Floats:
-    """(B,) samples by inverse transform: a uniform number through the quantile function."""
+def _drawn(plan: Plan, outputs: Mapping[str, npt.NDArray[np.floating]], scale: Scale, u: Floats) -> Floats:
+    """(B,) samples by inverse transform: the uniform numbers u through the quantile function."""
     grid = np.array([0.005, *(k / 40 for k in range(1, 40)), 0.995])
-    one_step = replace(plan, horizon=1)
-    q = quantile_grid(one_step, outputs["raw"], outputs["base"], scale, tuple(grid))[:, 0]
-    u = rng.random(len(q))
+    q = quantile_grid(replace(plan, horizon=1), outputs["raw"], outputs["base"], scale, tuple(grid))[:, 0]
     at = np.clip(np.searchsorted(grid, u) - 1, 0, len(grid) - 2)
     weight = np.clip((u - grid[at]) / (grid[at + 1] - grid[at]), 0.0, 1.0)
     rows = np.arange(len(q))

@@ -23,7 +23,7 @@ from tidegate.tasks.forecast_net import build_spec
 from tidegate.tasks.problem import TrainOptions
 
 if TYPE_CHECKING:
-    from tidegate.train.run import FitResult
+    from tidegate.train.run import FitResult, Member
 
 OnEvent = Callable[[Mapping[str, object]], None]
 DEFAULT_STEPS = 2000
@@ -50,10 +50,13 @@ class Result(NamedTuple):
     steps: int
 
 
-def check_machine(options: ForecastOptions, budget: float | None) -> None:
-    """Fail before any data is read. Raises: MissingExtra without torch; DeviceError; ConfigError for a budget beside steps."""
-    if budget is not None and options.steps is not None:
-        raise ConfigError(f"budget and steps: give one of them; steps={options.steps} already says how long training goes on")
+def check_machine(options: ForecastOptions, budget: float | None, steps: object) -> None:
+    """Fail before any data is read. steps: what the user said, if anything; a loaded file's steps give way to a budget.
+
+    Raises: MissingExtra without torch; DeviceError; ConfigError for a budget beside steps.
+    """
+    if budget is not None and steps is not None:
+        raise ConfigError(f"budget and steps: give one of them; steps={steps} already says how long training goes on")
     training_half("train")
     from tidegate.train.state import pick_device
 
@@ -70,16 +73,28 @@ def fit(options: ForecastOptions, panel: Panel, drive: Drive) -> Result:
 
 
 def update(options: ForecastOptions, core: Core, panel: Panel, drive: Drive, steps: int) -> Result:
-    """Train on from a core's weights; each member of an ensemble goes its own way."""
+    """Train on from a core's weights; each member of an ensemble goes its own way, in its share of the budget.
+
+    The weights have seen the newest rows of before, so nothing honest could be held back: every row is trained on, the
+    intervals keep their factors, and the card has no held-back figures.
+    Raises: KeyboardInterrupt on Ctrl-C; nothing is changed then.
+    """
     train = training_half("train")
-    problem = ForecastProblem(options, core.plan, panel, core.ids)
-    gentle = replace(train_options(options, steps), learning_rate=train_options(options, steps).learning_rate * UPDATE_RATE)
-    results = [
-        _trained(train, options, problem, drive, replace(gentle, seed=gentle.seed + 1000 * i), net.weights, members=1)
-        for i, net in enumerate(core.nets)
-    ]
-    whole = replace(results[0], members=tuple(member for r in results for member in r.members))
-    return _finished(options, problem, panel, whole)
+    _check_counts(options, panel)
+    problem = ForecastProblem(options, core.plan, panel, core.ids, hold_back=False)
+    plain = train_options(options, steps)
+    gentle = replace(plain, learning_rate=plain.learning_rate * UPDATE_RATE, closing=0.0, patience=0)
+    share = drive._replace(budget=None if drive.budget is None else drive.budget / len(core.nets))
+    members: list[Member] = []
+    for i, net in enumerate(core.nets):
+        result = _trained(train, options, problem, share, replace(gentle, seed=gentle.seed + 1000 * i), net.weights, members=1)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        members += result.members
+    nets = _nets(problem, [m.final for m in members])
+    card = {**_card(options, problem, panel, replace(result, members=tuple(members))), "held_back": None}
+    card["notes"] = [*panel.notes, "warm start: every row was trained on, nothing was held back; `backtest` measures"]
+    return Result(replace(core, nets=nets), panel, card, steps)
 
 
 def _check_counts(options: ForecastOptions, panel: Panel) -> None:

@@ -60,7 +60,7 @@ def pack(
     arrays: Arrays = {f"net{i}.{name}": w for i, net in enumerate(core.nets) for name, w in net.weights.items()}
     if corrections is not None:
         arrays["decoder.corrections"] = corrections.values
-    arrays.update(_panel_arrays(tail(panel, _rows_kept(core.plan))))
+    arrays.update(_panel_arrays(tail(panel, rows_kept(core.plan))))
     if core.ids:
         arrays.update(_id_arrays("decoder", core.ids, panel.schema))
     return header, arrays
@@ -102,7 +102,7 @@ def unpack(file: File, where: str) -> Unpacked:
 def tail(panel: Panel, rows: int) -> Panel:
     """The last `rows` rows of every series' history, and its known future."""
     lengths = np.asarray(panel.lengths)
-    dropped = np.maximum(lengths - rows, 0)
+    dropped = np.maximum(lengths - np.maximum(rows, _silence(panel, rows)), 0)
     totals = np.diff(panel.offsets)
     offsets = np.concatenate([[0], np.cumsum(totals - dropped)]).astype(np.int64)
     keep = np.repeat(panel.offsets[:-1] + dropped - offsets[:-1], totals - dropped) + np.arange(offsets[-1])  # rows of the panel
@@ -117,15 +117,26 @@ def tail(panel: Panel, rows: int) -> Panel:
     )
 
 
+def _silence(panel: Panel, rows: int) -> npt.NDArray[np.int64]:
+    """(N,) the whole history of a series whose last `rows` hold no value of some target, since it has the scale; else 0."""
+    keep = np.zeros(panel.n_series, np.int64)
+    for i, length in enumerate(np.asarray(panel.lengths).tolist()):
+        end = int(panel.offsets[i]) + length
+        if np.isnan(panel.target[max(end - rows, int(panel.offsets[i])) : end]).all(axis=0).any():
+            keep[i] = length
+    return keep
+
+
 def _rows_of(group: Covariates, keep: npt.NDArray[np.int64]) -> Covariates:
     return replace(group, numbers=group.numbers[keep], codes=group.codes[keep])
 
 
-def _rows_kept(plan: Plan) -> int:
+def rows_kept(plan: Plan) -> int:
     """What a prediction reads and a picture shows; with running scaling the state follows from the whole history."""
     if plan.scaling == "running":
         return 1 << 60
-    return max(plan.lookback, *plan.bases, 5 * plan.horizon) + max(plan.bases) * (plan.decode == "recursive")
+    # One more than is read: the time between the first row read and the row before it is an input too.
+    return 1 + max(plan.lookback, *plan.bases, 5 * plan.horizon) + max(plan.bases) * (plan.decode == "recursive")
 
 
 def _panel_arrays(panel: Panel) -> Arrays:

@@ -25,6 +25,7 @@ from tidegate.models.forecast_store import tail
 from tidegate.tasks.evaluation import Forecasts
 from tidegate.tasks.forecast_windows import FrontEnd
 
+UNNAMED = "a series of no name"  # is no training series, so it has no learnt vector
 Policy = Literal["reject", "hold", "reset"]
 
 
@@ -56,9 +57,9 @@ class ForecastStream:
 
     @classmethod
     def after(cls, core: Core, panel: Panel, id: str | int | None, policy: Policy) -> ForecastStream:
-        """From the end of a training series, or, with id None, from no history at all (of the only series: from its end)."""
-        if id is None and panel.n_series > 1:
-            return cls(core, _without_history(_one(panel, 0)), policy)
+        """From the end of a training series; with id None from nothing, or, where the data had no id column, from their end."""
+        if id is None and panel.schema.id_kind != "none":
+            return cls(core, replace(_without_history(_one(panel, 0)), ids=(UNNAMED,)), policy)
         if id is not None and id not in panel.ids:
             raise ConfigError(f"stream: no series {id!r}; {nearest(str(id), map(str, panel.ids))}")
         return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), policy)
@@ -91,8 +92,9 @@ class ForecastStream:
                     "Use policy='hold' to count it as missing."
                 )
             if self._policy == "reset":
+                self._panel = replace(self._panel, starts=self._panel.starts + 1)  # the sample's time has passed
                 self.reset()
-                return self.forecast()
+                return self._nothing()
             values = np.where(np.isfinite(values), values, np.nan)
         self._append(values)
         return self.forecast()
@@ -108,6 +110,12 @@ class ForecastStream:
         )
         times = self._panel.times(0, self.rows, self._core.plan.horizon)
         return Answer(times, made.point, made.lo, made.hi)
+
+    def _nothing(self) -> Answer:
+        """The answer of a stream without a sample: NaN."""
+        shape = (self._panel.target.shape[1], self._core.plan.horizon)
+        ends = {level: np.full(shape, np.nan) for level in self._levels}
+        return Answer(self._panel.times(0, self.rows, shape[1]), np.full(shape, np.nan), ends, dict(ends))
 
     def reset(self) -> None:
         """Forget every row; the clock goes on."""

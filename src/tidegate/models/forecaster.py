@@ -123,13 +123,16 @@ class Forecaster(Model):
         Raises: DataError that lists every fault of the data; ConfigError; MissingExtra without torch; OutputError.
         """
         seconds = parse_budget(budget)
-        fitting.check_machine(self.options, seconds)
+        fitting.check_machine(self.options, seconds, self._given.get("steps"))
+        if resume and checkpoint is None:
+            raise ConfigError("resume: goes on from a checkpoint; say where it is with checkpoint='...'")
         if checkpoint is not None:
             check_writable(checkpoint)
         table = read_table(frame)
         panel = self._panel(table, target, time, id, past, future, static)
         drive = fitting.Drive(seconds, checkpoint, resume, history, progress, on_event)
-        self._take(fitting.fit(self.options, panel, drive), table.kind)
+        result = fitting.fit(self.options, panel, drive)
+        self._take(result, table.kind, result.steps)
         return self
 
     def predict(self, frame: object | None = None, future: object | None = None, levels: Sequence[float] = (80, 95)) -> object:
@@ -198,12 +201,13 @@ class Forecaster(Model):
         Raises: DataError where no series is long enough.
         """
         seconds = parse_budget(budget)
-        fitting.check_machine(self.options, seconds)
+        fitting.check_machine(self.options, seconds, self._given.get("steps"))
         table = read_table(frame)
-        if target is None and self._fitted is not None:
-            panel = self._like_fit(table)
-        else:
-            panel = self._panel(table, target, time, id, past, future, static)
+        if target is None and self._fitted is not None:  # the columns of fit, but not its scales, which know all rows
+            roles = self._fitted.panel.schema.roles
+            target, time, id = roles.target, roles.time or None, roles.id
+            past, future, static = roles.past, roles.future, roles.static
+        panel = self._panel(table, target, time, id, past, future, static)
         if windows < 1 or (step is not None and step < 1):
             raise ConfigError(f"backtest: expected windows and step of at least 1, got {windows} and {step}")
         drive = fitting.Drive(seconds, None, False, None, progress, None)
@@ -214,17 +218,22 @@ class Forecaster(Model):
     ) -> Forecaster:
         """Warm start: train on with newer data (whole histories, columns as in `fit`), from the weights there are.
 
+        Every row is trained on: the intervals keep their factors, and the card loses its held-back figures; `backtest` measures.
+
         Args:  steps: optimiser steps, a quarter of those of `fit` if None.
         """
         fitted = self._ready()
         table = read_table(frame)
         drive = fitting.Drive(parse_budget(budget), None, False, None, progress, None)
         panel = self._like_fit(table)
-        self._take(fitting.update(self.options, fitted.core, panel, drive, steps or max(1, fitted.steps // 4)), table.kind)
+        self._take(
+            fitting.update(self.options, fitted.core, panel, drive, steps or max(1, fitted.steps // 4)), table.kind, fitted.steps
+        )
         return self
 
     def stream(self, id: str | int | None = None, *, policy: Literal["reject", "hold", "reset"] = "reject") -> ForecastStream:
-        """Follow one series sample by sample: from the end of a training series, or from nothing (id=None).
+        """Follow one series sample by sample: from the end of a training series `id`, or, with id=None, from no history at all;
+        where the data had no id column there is one series, and id=None follows it from its end.
 
         With scaling="window" a push costs O(look-back): the stream keeps a ring of the look-back and reads it anew. With
         scaling="running" it costs O(1). policy: what NaN or Inf in the target does: "reject" (an error, state untouched), "hold"
@@ -237,20 +246,29 @@ class Forecaster(Model):
         self,
         path: PathLike,
         *,
+        future: object | None = None,
         truth: object | None = None,
         levels: Sequence[float] = (80, 95),
         ids: Sequence[str | int] | None = None,
     ) -> None:
-        """Write a PNG or SVG of history, forecast, bands and, where given, the truth (a table as for `fit`)."""
+        """Write a PNG or SVG of history, forecast and bands.
+
+        Args:  future: known covariates, as for `predict`. truth: a table as for `fit` that reaches into the horizon.
+        """
         from tidegate.report.picture import forecast_picture
 
         fitted = self._ready()
-        forecast_picture(
-            path,
-            answers.panels(fitted.core, fitted.panel, levels, ids, None if truth is None else self._like_fit(read_table(truth))),
-        )
+        seen = None if truth is None else self._like_fit(read_table(truth))
+        forecast_picture(path, answers.panels(fitted.core, fitted.panel, levels, ids, seen, self._known(fitted.panel, future)))
 
-    def page(self, path: PathLike, *, evaluation: Evaluation | None = None, levels: Sequence[float] = (80, 95)) -> None:
+    def page(
+        self,
+        path: PathLike,
+        *,
+        evaluation: Evaluation | None = None,
+        future: object | None = None,
+        levels: Sequence[float] = (80, 95),
+    ) -> None:
         """Write one self-contained HTML page: the table with the naive methods and an interactive chart."""
         from tidegate.report.page import forecast_page
 
@@ -260,7 +278,7 @@ class Forecaster(Model):
         forecast_page(
             path,
             title,
-            answers.panels(fitted.core, fitted.panel, levels, None, None),
+            answers.panels(fitted.core, fitted.panel, levels, None, None, self._known(fitted.panel, future)),
             evaluation,
             answers.notes(fitted.card),
             card,
@@ -296,7 +314,7 @@ class Forecaster(Model):
         model = cls.__new__(cls)
         model.options = options
         said = {f.name: getattr(options, f.name) for f in fields(ForecastOptions)}
-        model._given = {f.name: said[f.name] for f in fields(ForecastOptions) if said[f.name] != f.default}
+        model._given = {f.name: said[f.name] for f in fields(ForecastOptions) if said[f.name] != f.default and f.name != "steps"}
         model._fitted = Fitted(*unpacked)
         return model
 
@@ -335,8 +353,10 @@ class Forecaster(Model):
         values = future_values(panel, None if future is None else read_table(future), self.options.horizon)
         return Known(values.numbers, values.codes)
 
-    def _take(self, result: fitting.Result, kind: str) -> None:
-        self._fitted = Fitted(result.core, result.panel, result.card, result.steps, kind)
+    def _take(self, result: fitting.Result, kind: str, steps: int) -> None:
+        """Keep what prediction needs: a copy of the tails, so that neither the caller's arrays nor the whole history are held."""
+        tail = store.tail(result.panel, store.rows_kept(result.core.plan))
+        self._fitted = Fitted(result.core, tail, result.card, steps, kind)
 
     def _ready(self) -> Fitted:
         if self._fitted is None:

@@ -244,9 +244,19 @@ def parameter_loss(plan: Plan) -> LossName:
 class ForecastProblem:
     """Windows drawn lazily: a line, then a cutoff, both uniform; the tail of each line is held back for validation."""
 
-    def __init__(self, options: ForecastOptions, plan: Plan, panel: Panel, ids: Sequence[str | int] | None = None) -> None:
-        """ids: the series with a learnt vector, where they are not the panel's own (a warm start on other series)."""
+    def __init__(
+        self,
+        options: ForecastOptions,
+        plan: Plan,
+        panel: Panel,
+        ids: Sequence[str | int] | None = None,
+        *,
+        hold_back: bool = True,
+    ) -> None:
+        """ids: the series with a learnt vector, where they are not the panel's own (a warm start on other series).
+        hold_back: keep the end of each line for validation; without it every row is trained on and nothing is measured."""
         self.plan = plan
+        self._hold_back = hold_back
         self.ids = tuple(panel.ids if ids is None else ids) if plan.known_lines else ()
         self.options = options
         self.lines = Lines(panel)
@@ -287,6 +297,8 @@ class ForecastProblem:
 
     def held_back(self) -> int:
         """Rows held back at the end of each line."""
+        if not self._hold_back:
+            return 0
         if self.options.validation is not None:
             return self.options.validation
         horizon, length = self.plan.horizon, int(np.median(self.lines.lengths))
@@ -373,7 +385,7 @@ class ForecastProblem:
         if self.plan.output == "quantile":
             targets["probabilities"] = np.array(self.plan.quantiles, np.float32)
         if self.plan.output == "negative_binomial":
-            targets["unit"], targets["offset"] = scale.unit.astype(np.float32), scale.loc.astype(np.float32)
+            targets["unit"], targets["offset"] = scale.unit.astype(np.float32), np.nan_to_num(scale.loc).astype(np.float32)
         return targets
 
     def _importance(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
@@ -406,7 +418,7 @@ class ForecastProblem:
         """The recursive net learns from every step of the window (Salinas et al. 2020)."""
         earlier = Cut(cut.lines, cut.cutoffs - self.plan.lookback)
         past = self.lines.values(earlier, 0, self.plan.lookback)
-        observed = ~np.isnan(past)
+        observed = ~np.isnan(past) & ~np.isnan(scale.loc)[:, None]
         z = np.where(observed, (past - scale.loc[:, None]) / scale.unit[:, None], 0.0)
         return np.concatenate([z.astype(np.float32), y], 1), np.concatenate([observed.astype(np.float32), weight], 1)
 

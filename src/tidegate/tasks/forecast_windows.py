@@ -85,9 +85,19 @@ class FrontEnd:
         if self._now is not None:
             return self._now
         if self._running is None:
-            return window_scale(self.lines.values(cut, -self.plan.lookback, self.plan.lookback))
+            return self._with_older(cut, window_scale(self.lines.values(cut, -self.plan.lookback, self.plan.lookback)))
         loc, unit = self._running
         return Scale(loc[cut.lines, cut.cutoffs], unit[cut.lines, cut.cutoffs])
+
+    def _with_older(self, cut: Cut, scale: Scale) -> Scale:
+        """Where a gap fills the whole look-back, the scale of the last values before it; NaN where there never was one."""
+        for row in np.flatnonzero(np.isnan(scale.loc)):
+            y = self.lines.history(int(cut.lines[row]), int(cut.cutoffs[row]))
+            seen = y[~np.isnan(y)][-self.plan.lookback :]
+            if len(seen):
+                older = window_scale(seen[None])
+                scale.loc[row], scale.unit[row] = older.loc[0], older.unit[0]
+        return scale
 
     def _direct(self, cut: Cut, scale: Scale, known: Known | None, limit: int | None) -> tuple[Arrays, Arrays]:
         plan = self.plan
@@ -161,7 +171,9 @@ class FrontEnd:
         if not (plan.future_numbers or plan.future_levels):
             return np.zeros((len(cut.lines), steps, 0), np.float32)
         if known is None:
-            return self.lines.covariates(panel.future, plan.future_levels, cut, first, steps)
+            found = self.lines.covariates(panel.future, plan.future_levels, cut, first, steps)
+            found[:, max(plan.horizon - first, 0) :] = 0.0  # a last segment that is longer than the horizon
+            return found
         series = self.lines.series(cut.lines)
         numbers = np.full((len(series), steps, plan.future_numbers), np.nan, np.float32)
         codes = np.full((len(series), steps, len(plan.future_levels)), -1, np.int16)
@@ -186,7 +198,8 @@ class FrontEnd:
         assert panel.elapsed is not None
         series = self.lines.series(cut.lines)
         total = (panel.offsets[series + 1] - panel.offsets[series])[:, None]
-        inside = np.clip(position, 0, np.maximum(total - 1, 0))
+        last = np.minimum(total, cut.cutoffs[:, None]) - 1  # later rows have times too, which a forecast may not read
+        inside = np.clip(position, 0, np.maximum(last, 0))
         elapsed: Floats = panel.elapsed[panel.offsets[series][:, None] + inside] + (position - inside)
         return elapsed
 
@@ -198,8 +211,9 @@ class FrontEnd:
 
     def _static(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
         """(B, channels): the level in units of scale and whether anything was seen, then static covariates."""
-        level = np.arcsinh(scale.loc / scale.unit) / 5.0
-        parts = [level[:, None], (scale.unit != 1.0)[:, None]]
+        seen = ~np.isnan(scale.loc)
+        level = np.arcsinh(np.where(seen, scale.loc, 0.0) / scale.unit) / 5.0
+        parts = [level[:, None], seen[:, None]]
         group = self.lines.panel.static
         if self.plan.static_numbers or self.plan.static_levels:
             series = self.lines.series(cut.lines)
@@ -244,7 +258,8 @@ def _scaled(y: Floats, scale: Scale) -> tuple[npt.NDArray[np.float32], npt.NDArr
     """z with 0 for missing, and the mask; loc and unit of shape (B,) or (B, T)."""
     loc, unit = (s if s.ndim == 2 else s[:, None] for s in scale)
     observed = ~np.isnan(y)
-    z = np.clip(np.where(observed, y - loc, 0.0) / unit, -CLIP, CLIP)
+    observed = observed & ~np.isnan(loc)  # no scale, no values: nothing was ever observed before the cutoff
+    z = np.clip(np.where(observed, y - np.where(np.isnan(loc), 0.0, loc), 0.0) / unit, -CLIP, CLIP)
     return z.astype(np.float32), observed.astype(np.float32)
 
 
