@@ -168,3 +168,25 @@ def test_update_checks_counts():
     model = tg.Forecaster(horizon=3, output="negative_binomial", **SMALL).fit(counts)
     with pytest.raises(tg.DataError, match="counts"):
         model.update([counts[0] - 3.5], steps=2)
+
+
+@pytest.mark.parametrize(("levels", "message"), [((0.8,), "did you mean 80"), (80, r"several percentages.*\(80,\)")])
+def test_levels_are_percentages(fitted, levels, message):
+    with pytest.raises(tg.ConfigError, match=message):
+        fitted.predict(levels=levels)
+
+
+def test_a_level_beyond_the_trained_quantiles_is_said(fitted, caplog):
+    fitted.predict(levels=(80, 99))
+    assert "extrapolated" in caplog.text
+
+
+def test_the_page_takes_what_the_picture_takes(fitted, tmp_path):
+    fitted.page(tmp_path / "a.html", ids=["1"])
+    fitted.page(tmp_path / "b.html")
+    assert (tmp_path / "a.html").stat().st_size < (tmp_path / "b.html").stat().st_size
+    with pytest.raises(tg.ConfigError, match="no series 'x'"):
+        fitted.page(tmp_path / "a.html", ids=["x"])
+    newer = [np.concatenate([y, y[-12:-6]]) for y in series()]
+    fitted.page(tmp_path / "c.html", truth=newer)
+    assert (tmp_path / "c.html").read_text() != (tmp_path / "b.html").read_text()

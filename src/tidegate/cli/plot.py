@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="a .png or .svg file")
     parser.add_argument("--html", metavar="FILE", help="one self-contained page with an interactive chart")
     parser.add_argument("--truth", metavar="FILE", help="data that reaches into the horizon, drawn beside the forecast")
+    parser.add_argument("--future", metavar="FILE", help="known covariates of the horizon, as for `predict`")
     parser.add_argument("--ids", metavar="A,B,...", help="only these series")
     add_levels(parser)
 
@@ -48,11 +49,11 @@ def _draw_history(args: argparse.Namespace) -> None:
 
 
 def _draw_forecast(args: argparse.Namespace) -> None:
-    model = forecaster(args.file)
+    model, ids = forecaster(args.file), _ids(args)
     if args.output:
-        model.plot(args.output, truth=args.truth, levels=args.levels, ids=_ids(args))
+        model.plot(args.output, future=args.future, truth=args.truth, levels=args.levels, ids=ids)
     if args.html:
-        model.page(args.html, levels=args.levels)
+        model.page(args.html, future=args.future, truth=args.truth, levels=args.levels, ids=ids)
 
 
 def _ids(args: argparse.Namespace) -> list[str | int] | None:

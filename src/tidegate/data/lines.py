@@ -18,7 +18,7 @@ from tidegate.data.series import Covariates
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FLOOR = 1e-3  # a window's scale is at least this share of its largest value: a constant has a scale too
+FLOOR = 1e-6  # a window's scale is at least this share of its largest value: a constant has a scale too
 
 
 class Cut(NamedTuple):

@@ -60,17 +60,21 @@ def at_levels(q: ArrayLike, trained: Probabilities, wanted: Probabilities) -> Fl
 def interval_probabilities(levels: Sequence[float] = (80, 95)) -> tuple[float, ...]:
     """The rising probabilities at the two ends of each central interval; (80, 95) gives (.025, .1, .9, .975).
 
-    Raises: ConfigError unless each level is a number in (0, 100), in percent, given once.
+    Raises: ConfigError unless each level is a percentage from 1 to below 100, given once.
     """
     ends = [end for level in checked_levels(levels) for end in level_ends(level)]
     return tuple(sorted(ends))
 
 
 def checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """The interval levels, rising, after the check that each is a number in (0, 100), in percent, given once."""
+    """The interval levels, rising, after the check that each is a percentage from 1 to below 100, given once."""
+    if isinstance(levels, (str, int, float)):
+        raise ConfigError(f"levels: expected several percentages, such as (80, 95), got {levels!r}; write ({levels},)")
     for level in levels:
         if isinstance(level, (bool, str)) or not 0.0 < level < 100.0:
             raise ConfigError(f"levels: expected percentages between 0 and 100, such as 80 and 95, got {level!r}")
+        if level < 1.0:
+            raise ConfigError(f"levels: expected percentages of at least 1, got {level!r}; did you mean {100 * level:g}?")
     if len(set(levels)) != len(levels):
         raise ConfigError(f"levels: expected each level once, got {tuple(levels)}")
     return tuple(sorted(levels))

@@ -3,6 +3,7 @@ tables."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -22,6 +23,7 @@ from tidegate.models.forecast_against import foreign_forecasts
 from tidegate.models.forecast_core import Core
 from tidegate.tasks.evaluation import Evaluation, Forecasts, Windows, evaluate
 from tidegate.tasks.forecast import ForecastOptions
+from tidegate.tasks.forecast_net import Plan
 from tidegate.tasks.forecast_windows import Known
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tidegate.report.picture import ForecastPanel
 
 OURS = "tidegate"
+log = logging.getLogger("tidegate")
 
 
 def forecast_table(panel: Panel, lines: Lines, cut: Cut, forecasts: Forecasts, levels: Sequence[float], kind: str) -> object:
@@ -43,6 +46,19 @@ def forecast_table(panel: Panel, lines: Lines, cut: Cut, forecasts: Forecasts, l
     clock = panel.schema.clock
     zones = {time_column(panel): clock.zone} if clock.zone is not None and clock.text_format is None else {}
     return Table(Columns(columns), kind=cast(Kind, kind)).like(Columns(columns), zones)
+
+
+def warn_of_tails(plan: Plan, levels: Sequence[float]) -> None:
+    """Say where an interval reaches beyond what the net was trained on."""
+    if plan.output != "quantile":
+        return
+    widest = 100 * (1 - 2 * max(plan.quantiles[0], 1 - plan.quantiles[-1]))
+    beyond = [level for level in levels if level > widest + 1e-9]
+    if beyond:
+        log.warning(
+            "levels: the outermost trained quantiles (%g, %g) reach to %g %%; the ends of %g %% are extrapolated. Train with "
+            "wider quantiles=(...) for a level that matters.", plan.quantiles[0], plan.quantiles[-1], widest, beyond[-1],
+        )  # fmt: skip
 
 
 def time_column(panel: Panel) -> str:

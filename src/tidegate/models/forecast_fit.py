@@ -172,9 +172,15 @@ def _card(options: ForecastOptions, problem: ForecastProblem, panel: Panel, resu
         "members": [{"best_step": m.best_step, "held_back_loss": m.best_loss, "steps": m.steps} for m in result.members],
         "weights": problem.spec.count() * len(result.members),
         "held_back_rows": problem.held_back(),
-        "notes": list(panel.notes),
+        "notes": [*panel.notes, *_known_future(panel)],
         "versions": versions(),
     }
+
+
+def _known_future(panel: Panel) -> list[str]:
+    """Rows at the end with known covariates and no target are the horizon, not missing history: said, as it moves the forecast."""
+    count = int((panel.future_rows > 0).sum())
+    return [f"{count} series end in rows without a target: taken as the known future, the forecast starts there"] if count else []
 
 
 def _hash(panel: Panel) -> str:

@@ -11,7 +11,7 @@ import html
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, cast, final
+from typing import TYPE_CHECKING, ClassVar, Literal, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ from tidegate.models.seconds import parse_budget
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.forecast_windows import Known
+
+if TYPE_CHECKING:
+    from tidegate.report.picture import ForecastPanel
 
 Names = str | Sequence[str]
 Refit = Literal["warm"] | bool
@@ -146,6 +149,7 @@ class Forecaster(Model):
         """
         fitted = self._ready()
         wanted = checked_levels(levels)
+        answers.warn_of_tails(fitted.core.plan, wanted)
         table = None if frame is None else read_table(frame)
         panel = fitted.panel if table is None else self._like_fit(table)
         lines = Lines(panel)
@@ -257,9 +261,7 @@ class Forecaster(Model):
         """
         from tidegate.report.picture import forecast_picture
 
-        fitted = self._ready()
-        seen = None if truth is None else self._like_fit(read_table(truth))
-        forecast_picture(path, answers.panels(fitted.core, fitted.panel, levels, ids, seen, self._known(fitted.panel, future)))
+        forecast_picture(path, self._panels(levels, ids, truth, future))
 
     def page(
         self,
@@ -267,22 +269,24 @@ class Forecaster(Model):
         *,
         evaluation: Evaluation | None = None,
         future: object | None = None,
+        truth: object | None = None,
         levels: Sequence[float] = (80, 95),
+        ids: Sequence[str | int] | None = None,
     ) -> None:
-        """Write one self-contained HTML page: the table with the naive methods and an interactive chart."""
+        """Write one self-contained HTML page: the table with the naive methods, an interactive chart; arguments as for `plot`."""
         from tidegate.report.page import forecast_page
 
         fitted = self._ready()
         title = f"Forecast of {', '.join(fitted.panel.schema.roles.target)}, {self.options.horizon} steps"
         card = {k: str(v) for k, v in fitted.card.items() if isinstance(v, (str, int, float))}
-        forecast_page(
-            path,
-            title,
-            answers.panels(fitted.core, fitted.panel, levels, None, None, self._known(fitted.panel, future)),
-            evaluation,
-            answers.notes(fitted.card),
-            card,
-        )
+        forecast_page(path, title, self._panels(levels, ids, truth, future), evaluation, answers.notes(fitted.card), card)
+
+    def _panels(
+        self, levels: Sequence[float], ids: Sequence[str | int] | None, truth: object | None, future: object | None
+    ) -> list[ForecastPanel]:
+        fitted = self._ready()
+        seen = None if truth is None else self._like_fit(read_table(truth))
+        return answers.panels(fitted.core, fitted.panel, levels, ids, seen, self._known(fitted.panel, future))
 
     @property
     def card(self) -> Mapping[str, Plain]:
