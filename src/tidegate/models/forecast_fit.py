@@ -178,7 +178,7 @@ def _card(options: ForecastOptions, problem: ForecastProblem, panel: Panel, resu
 
 
 def _known_future(panel: Panel) -> list[str]:
-    """Rows at the end with known covariates and no target are the horizon, not missing history: said, as it moves the forecast."""
+    """Rows at the end with known covariates and no target are the horizon, not missing history; it is said."""
     count = int((panel.future_rows > 0).sum())
     return [f"{count} series end in rows without a target: taken as the known future, the forecast starts there"] if count else []
 

@@ -391,7 +391,7 @@ class ForecastProblem:
     def _importance(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
         """(B,) weight of each window: its deviation over the line's usual one, at most 1.
 
-        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient (docs/decisions/0006). Across
+        Without it the quiet windows of a line, whose scaled errors are the largest, rule the gradient (decision 0006). Across
         lines nothing changes. Squares weigh by the square; Student-t and counts bear such windows as they are.
         """
         if self.plan.output in ("student_t", "negative_binomial"):
