@@ -107,6 +107,8 @@ def _content(path: Path, where: str) -> bytes:
 
 
 def _format_error(where: str, fault: _Fault) -> FormatError:
+    if isinstance(fault, _Foreign):
+        return FormatError(f"{where}: {fault}")
     return FormatError(f"{where}: not a sound Tidegate file: {fault}. Fetch or save the file again.")
 
 
@@ -127,6 +129,10 @@ def parse(body: bytes, where: str = "file") -> File:
 
 class _Fault(Exception):
     """What is wrong, in words."""
+
+
+class _Foreign(_Fault):
+    """A file of another kind, and what to do instead."""
 
 
 def _signed(content: Content, header: Mapping[str, Plain], table: Mapping[str, object], parts: list[bytes]) -> bytes:
@@ -196,7 +202,7 @@ def _header_size(body: bytes) -> int:
         raise _Fault(f"{len(body)} bytes, expected at least 8")
     size = int.from_bytes(body[:8], "little")
     if size > MAX_HEADER:
-        raise _Fault(f"a header of {size:,} bytes, at most {MAX_HEADER:,} are allowed")
+        raise _Foreign("this is not a model file (it may be data: give it with --data); train a model with `tidegate fit`")
     return size
 
 
@@ -211,7 +217,7 @@ def _metadata(table: dict[str, object]) -> dict[str, Plain]:
     metadata = table.pop("__metadata__", None)
     text = metadata.get("tidegate") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
-        raise _Fault("no `tidegate` entry in its metadata; it was not written by Tidegate")
+        raise _Foreign("was not written by Tidegate; train a model with `tidegate fit`")
     try:
         own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:

@@ -234,6 +234,7 @@ def test_a_model_file_that_is_none(cli: Cli, model: Path, data: Path, tmp_path: 
         "checkpoint": "expected a model, got a checkpoint",
         "other task": "'tag'",
         "folder": "cannot be read",
+        "text": "this is not a model file (it may be data: give it with --data)",
     }
     if harm == "folder":
         path.mkdir()

@@ -152,3 +152,45 @@ def test_the_log_of_the_program_around_is_left_alone(cli: Cli, model: Path) -> N
     before = (list(logger.handlers), logger.level, logger.propagate, list(logging.getLogger().handlers))
     cli("info", model, "--verbose")
     assert before == (list(logger.handlers), logger.level, logger.propagate, list(logging.getLogger().handlers))
+
+
+def test_a_misspelt_option_is_the_only_fault(cli: Cli) -> None:
+    said = cli("fit", "forecast", "x.csv", "--target", "y", "--horizn", "14", "-o", "m.safetensors")
+    assert said.err == "tidegate fit: --horizn: there is no such option; did you mean '--horizon'?\n"
+
+
+def test_the_task_that_was_left_out(cli: Cli) -> None:
+    line = "tidegate fit forecast sales.csv --target y --horizon 3"
+    assert f"did you mean `{line}`?" in cli("fit", "sales.csv", "--target", "y", "--horizon", "3").err
+    assert f"did you mean `{line}`?" in cli("fit", "forcast", "sales.csv", "--target", "y", "--horizon", "3").err
+    said = cli("forecast", "x.csv")
+    assert said.status == 2
+    assert "`tidegate fit forecast FILE ...`" in said.err
+    assert "`tidegate predict MODEL`" in said.err
+
+
+def test_what_is_written_is_said(cli: Cli, model: Path, data: Path, tmp_path: Path) -> None:
+    assert cli("predict", model, "-o", tmp_path / "f.csv").out == f"wrote {tmp_path / 'f.csv'}\n"
+    assert f"wrote {tmp_path / 'e'}\n" in cli("evaluate", model, data, "-o", tmp_path / "e").out
+
+
+def test_info_says_how_to_use_the_model(cli: Cli, model: Path) -> None:
+    said = cli("info", model).out
+    assert said.index("\nuse\n") < said.index("\nnet\n")
+    for line in ("target     y", "time       day", "step       1 day", "last time  2020-03-30", "horizon    3 steps"):
+        assert line in said
+
+
+def test_the_running_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tidegate.cli.common import program
+
+    own = tmp_path / ".venv" / "bin" / "tidegate"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(own)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program() == ".venv/bin/tidegate"
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert program() == "tidegate"

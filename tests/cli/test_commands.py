@@ -42,7 +42,8 @@ def test_a_budget_is_replayable_to_the_same_bytes(cli: Cli, data: Path, tmp_path
 
     monkeypatch.setattr(run, "steps_for", lambda *_: 23)
     said = cli("fit", "forecast", data, *SMALL, "--budget", "1s", "-o", tmp_path / "a")
-    assert "The same again: --steps 23" in said.out
+    assert "the same again:\n  tidegate fit forecast " in said.out
+    assert " --steps 23 --seed " in said.out
     monkeypatch.undo()
     assert cli("fit", "forecast", data, *SMALL, "--steps", "23", "-o", tmp_path / "b").status == 0
     assert read(tmp_path / "a").header["steps"] == 23

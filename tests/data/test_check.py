@@ -92,6 +92,24 @@ def test_leaks_are_found_and_honest_covariates_are_not() -> None:
     assert [f.where for f in future if "covariate" in f.what] == ["column 'ahead'", "column 'same'", "column 'behind'"]
 
 
+def test_shares_have_one_style_and_a_future_covariate_with_holes_is_a_warning() -> None:
+    columns = {"f": np.where(np.arange(180) == 70, np.nan, 1.0), "p": np.where(np.arange(180) < 90, np.nan, 1.0)}
+    findings = check_table(series(**columns), **ROLES, past="p", future="f")  # type: ignore[arg-type]
+    hole = next(f for f in findings if "future column" in f.where)
+    assert (hole.level, hole.what, hole.where) == (
+        "warning", "0.6 % of the values are missing", "future column 'f', series 's1'"
+    )  # fmt: skip
+    assert found(findings, "50.0 % of the values are missing").level == "note"
+
+
+def test_notes_on_columns_without_a_role_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("y;z\n1,5;2,5\n2,5;3,5\n3,5;4,5\n")
+    findings = check_table(read_table(path), target="y")
+    assert "decimal commas" in found(findings, "column 'y'").what or found(findings, "column 'y'")
+    assert not [f for f in findings if "'z'" in f.what]
+
+
 def test_a_smooth_series_is_no_leak_of_itself() -> None:
     y = np.sin(np.arange(500) / 50)
     findings = check_table(Table({"y": y, "x": np.cos(np.arange(500) / 31)}), target="y", past="x")
@@ -118,7 +136,7 @@ def test_3000_series_of_300_rows_take_a_second_or_two() -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data sets")
 def test_pjm() -> None:
     findings = check_table(read_table(DATA / "pjm_energy" / "AEP_hourly.csv.gz"), target="AEP_MW", time="date", horizon=24)
-    assert sum(f.level == "error" for f in findings) == 4
+    assert [f.count for f in findings if f.level == "error"] == [4]
     assert found(findings, "gap: 27 hours").level == "warning"
     with_rule = check_table(
         read_table(DATA / "pjm_energy" / "AEP_hourly.csv.gz"), target="AEP_MW", time="date", duplicates="mean"

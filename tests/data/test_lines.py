@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,13 +53,30 @@ def test_running_scale_is_the_plain_mean_at_first_and_forgets_later():
 
 def test_running_scales_equal_one_sample_at_a_time():
     rng = np.random.default_rng(0)
-    ys = [rng.normal(size=30), rng.normal(size=12)]
+    ys = [rng.normal(size=n) for n in (12, 30, 1, 17, 3, 16, 29)]
+    ys[1][4:9] = np.nan
     lines = lines_of(ys)
-    loc, unit = running_scales(lines, np.arange(2), 8)
-    running = RunningScale(1, 8)
-    for t, value in enumerate(ys[0], 1):
-        running.update(np.array([value]))
-        assert (loc[0, t], unit[0, t]) == tuple(float(part[0]) for part in running.scale())
+    scales = running_scales(lines, 8)
+    for line, y in enumerate(ys):
+        running = RunningScale(1, 8)
+        for t in range(len(y) + 1):
+            if t:
+                running.update(y[t - 1 : t])
+            got, expected = scales.at(np.array([line]), np.array([t])), running.scale()
+            np.testing.assert_array_equal(got, expected)
+    both = scales.at(np.array([[0], [1]]), np.array([[3, 99], [4, 30]]))
+    assert both.loc.shape == (2, 2)
+    assert both.loc[0, 1] == scales.at(np.array([0]), np.array([12])).loc[0]  # past its end a line keeps its last scale
+
+
+def test_running_scales_take_the_memory_of_the_rows():
+    """One long line among many short ones: lines x longest would be 400 MB."""
+    lines = lines_of([np.arange(50_000.0), *[np.arange(3.0)] * 1000])
+    tracemalloc.start()
+    running_scales(lines, 8)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
 
 
 def test_values_outside_the_history_are_missing():

@@ -235,8 +235,28 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_at_most_20_faults_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"(?s)60 faults.*  20\. .*and 40 more$"):
+    with pytest.raises(DataError, match=r"(?s)25 faults.*  20\. .*and 5 more$"):
+        from_text(tmp_path, "t,y\n1,2\n2,3\n", past=tuple(f"x{k}" for k in range(25)))
+
+
+def test_a_text_column_is_one_fault_and_slips_in_a_number_column_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t.csv: column 'y' is text, first at line 2 \('x0'\): expected numbers"):
         from_text(tmp_path, "t,y\n" + "".join(f"{k},x{k}\n" for k in range(60)))
+    rows = "".join(f"{k},{'x' if k % 5 == 4 else k}\n" for k in range(20))
+    with pytest.raises(DataError, match=r"4 values of column 'y' are text: line 6, column 'y'; line 11, .* and 1 more"):
+        from_text(tmp_path, "t,y\n" + rows)
+    with pytest.raises(DataError, match=r"(?s)3 faults.*1\. line 6, column 'y': expected a number, got 'x'"):
+        from_text(tmp_path, "t,y\n" + rows[: rows.index("19,x")])
+
+
+def test_a_forgotten_id_is_suggested(tmp_path: Path) -> None:
+    rows = "".join(f"{t},{shop},{k},{1.5 * k}\n" for k, (shop, t) in enumerate((s, t) for s in "ab" for t in range(1, 9)))
+    with pytest.raises(DataError, match=r"8 times stand in several rows: .*column 'shop' would tell the rows apart: --id shop"):
+        from_text(tmp_path, "t,shop,number,y\n" + rows)
+    with pytest.raises(DataError, match=r"2 times: |stands 2 times") as error:
+        from_text(tmp_path, "t,y\n1,5\n1,6\n2,7\n")
+    assert "apart" not in str(error.value)
+    assert "--duplicates first, last or mean (in Python duplicates='first')" in str(error.value)
 
 
 def test_a_missing_id_and_an_id_of_fractions() -> None:
@@ -419,7 +439,9 @@ def test_beijing() -> None:
 @pytest.mark.data
 def test_pjm_with_its_disorder_gaps_and_duplicates() -> None:
     table = read_table(DATA / "pjm_energy" / "AEP_hourly.csv.gz")
-    with pytest.raises(DataError, match=r"(?s)4 faults.*line 82494, line 82495: time 2014-11-02 02:00:00 stands 2 times"):
+    with pytest.raises(
+        DataError, match=r"4 times stand in several rows: time 2014-11-02 02:00:00 stands 2 times \(line 82494, line 82495"
+    ):
         build_panel(table, target="AEP_MW", time="date")
     panel = build_panel(table, target="AEP_MW", time="date", duplicates="mean")
     by_time: dict[str, list[float]] = {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import html.parser
 import json
 import re
@@ -171,8 +172,41 @@ def test_a_path_that_cannot_be_written(tmp_path):
         page.forecast_page(tmp_path / "no" / "p.html", "t", [panel()])
 
 
+def test_the_two_verdicts_are_told_apart(tmp_path):
+    panels = [panel("a")]
+    text, _ = written(tmp_path / "p.html", "t", panels, evaluation(panels), ["held 71 %"])
+    assert "<h2>Verdict of the backtest or evaluation: 1 window of 6 steps</h2>" in text
+    assert "<h2>Notes: the data, and the held-back rows of the final fit (they chose the stopping point" in text
+    text, _ = written(tmp_path / "q.html", "t", panels, None, {"on the data": ["a gap"], "<on> the fit": ["b"], "none": []})
+    assert "<h2>Notes: on the data</h2><ul><li>a gap</li></ul>\n<h2>Notes: &lt;on&gt; the fit</h2>" in text
+    assert "Notes: none" not in text
+
+
+def test_a_truth_of_nothing_is_not_offered(tmp_path):
+    one = panel("a")
+    one.truth[:] = np.nan
+    text, checked = written(tmp_path / "p.html", "t", [one])
+    assert 'data-toggle="truth"' not in text
+    assert json.loads(checked.data)["panels"][0]["a"] is None
+
+
 def browser():
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def driven(path, script):
+    """What the script, run at the end of the page, leaves in `log`."""
+    end = """const pre = document.createElement("pre");
+    pre.textContent = btoa(JSON.stringify(log).replace(/[^ -~]/g, "?"));
+    document.body.replaceChildren(pre);"""
+    text = path.read_text(encoding="utf-8").replace("</body>", f"<script>{script}{end}</script></body>")
+    path.write_text(text, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    command = [browser(), *flags, f"--user-data-dir={path.parent}/u", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"<pre>([A-Za-z0-9+/=]+)</pre>", done.stdout)
+    assert found, done.stderr[-500:]
+    return json.loads(base64.b64decode(found[1]))
 
 
 @pytest.mark.skipif(browser() is None, reason="chromium is not installed")
@@ -180,7 +214,7 @@ def test_the_chart_works_in_a_browser(tmp_path):
     """Hover, toggles, ranges, search and stepping, driven by a script at the end of the page."""
     path = tmp_path / "p.html"
     page.forecast_page(path, "t", [panel(t) for t in ("one", "two", *HOSTILE)])
-    drive = """<script>
+    drive = """
     const log = {}, chart = document.getElementById("chart"), series = document.getElementById("series");
     const box = chart.getBoundingClientRect();
     log.options = series.options.length;
@@ -200,27 +234,8 @@ def test_the_chart_works_in_a_browser(tmp_path):
     find.value = "IMG";
     find.dispatchEvent(new Event("input"));
     log.found = document.getElementById("name").textContent;
-    const pre = document.createElement("pre");
-    pre.textContent = btoa(JSON.stringify(log).replace(/[^ -~]/g, "?"));
-    document.body.replaceChildren(pre);
-    </script></body>"""
-    path.write_text(path.read_text(encoding="utf-8").replace("</body>", drive), encoding="utf-8")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path}/u",
-    ]
-    done = subprocess.run(
-        [browser(), *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=60, check=False
-    )
-    found = re.search(r"<pre>([A-Za-z0-9+/=]+)</pre>", done.stdout)
-    assert found, done.stderr[-500:]
-    import base64
-
-    log = json.loads(base64.b64decode(found[1]))
+    """
+    log = driven(path, drive)
     assert log["options"] == 2 + len(HOSTILE)
     assert log["tip"].startswith("2024-01-09")
     assert "forecast" in log["tip"]
@@ -229,3 +244,45 @@ def test_the_chart_works_in_a_browser(tmp_path):
     assert log["near"] < 0.3 * log["all"]
     assert log["second"] == "two"
     assert log["found"] == HOSTILE[1]
+
+
+def stretch(unit, step, n, horizon):
+    t = np.datetime64("2024-06-20", unit) + step * np.arange(n + horizon)
+    when, f = t.astype("datetime64[ms]"), np.ones(horizon)
+    return ForecastPanel(
+        title=f"{step} {unit} {horizon}",
+        history_time=when[:n],
+        history=np.arange(float(n)),
+        forecast_time=when[n:],
+        forecast=f,
+        bands={},
+    )
+
+
+@pytest.mark.skipif(browser() is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [420, 1040])
+def test_the_labels_of_time_are_apart_whole_and_at_least_three(tmp_path, width):
+    spans = [("s", 1, 300, 5), ("m", 1, 300, 6), ("m", 15, 400, 40), ("h", 1, 200, 6), ("h", 1, 200, 24), ("h", 1, 500, 10)]
+    spans += [("D", 1, 200, 14), ("D", 1, 300, 28), ("D", 7, 200, 13), ("M", 1, 200, 12), ("M", 12, 60, 5)]
+    page.forecast_page(tmp_path / "p.html", "t", [stretch(*span) for span in spans])
+    drive = f"""
+    const log = [], chart = document.getElementById("chart");
+    document.querySelector(".plot").style.width = "{width}px";
+    for (let k = 0; k < {len(spans)}; k++) {{
+      for (const n of [1, 3, 5, 0]) {{
+        document.querySelector(`[data-horizons="${{n}}"]`).click();
+        log.push([...chart.querySelectorAll(".time")].map((node) => {{
+          const box = node.getBBox();
+          return [node.textContent, box.x, box.x + box.width];
+        }}));
+      }}
+      document.getElementById("after").click();
+    }}
+    """
+    for labels in driven(tmp_path / "p.html", drive):
+        texts, starts, ends = zip(*labels, strict=True)
+        assert len(texts) >= 3, texts
+        assert len(set(texts)) == len(texts)
+        assert min(starts) >= 0, texts
+        assert max(ends) <= width, texts
+        assert all(end < start for end, start in zip(ends, starts[1:], strict=False)), texts

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from tidegate.report import picture
 pytest.importorskip("matplotlib")
 
 
-def panel(title="one", dates=True, n=90, horizon=7, truth=True):
+def panel(title="one", dates=True, n=90, horizon=7, truth=True, target=""):
     t = np.arange(n + horizon)
     y = 10 + np.sin(t / 3)
     history = y[:n].copy()
@@ -26,6 +28,7 @@ def panel(title="one", dates=True, n=90, horizon=7, truth=True):
         bands={80: (f - 1, f + 1), 95: (f - 2, f + 2)},
         truth=f + 0.1 if truth else None,
         baseline=("seasonal naive", f * 0 + 9),
+        target=target,
     )
 
 
@@ -77,6 +80,48 @@ def test_every_part_is_drawn_and_gaps_stay_gaps(tmp_path, monkeypatch):
     assert np.isnan(y[-9:-5]).sum() == 3
     dots = [line for line in ax.lines if line.get_marker() == "."]
     assert [d.get_ydata().tolist() for d in dots] == [[11.0]]  # the value between two gaps
+
+
+def test_the_forecast_goes_on_from_the_last_known_value(tmp_path, monkeypatch):
+    figures = drawn(monkeypatch)
+    one = panel(target="temp_max")
+    picture.forecast_picture(tmp_path / "a.png", [one])
+    (ax,) = figures[0].axes
+    lines = {line.get_label(): line for line in ax.lines}
+    for name in ("forecast", "truth", "seasonal naive"):
+        assert lines[name].get_ydata()[0] == one.history[-1]
+        assert len(lines[name].get_ydata()) == 8
+    cut = [line for line in ax.lines if len(set(map(str, line.get_xdata()))) == 1 and len(line.get_xdata()) == 2]
+    assert cut[0].get_xdata()[0] == one.history_time[-1]
+    assert ax.get_ylabel() == "temp_max"
+
+
+def test_the_legend_has_the_drawn_colours_and_no_truth_that_is_not_there(tmp_path, monkeypatch):
+    figures = drawn(monkeypatch)
+    one = panel()
+    one.truth[:] = np.nan
+    one.history[-1] = np.nan
+    picture.forecast_picture(tmp_path / "a.png", [one])
+    assert "truth" not in {text.get_text() for text in figures[0].legends[0].get_texts()}
+    (ax,) = figures[0].axes
+    assert [c.get_alpha() for c in ax.collections] == [None, None]  # nothing shines through
+    assert [c.get_facecolor()[0, 3] for c in ax.collections] == [1.0, 1.0]
+    forecast = next(line for line in ax.lines if line.get_label() == "forecast")
+    assert len(forecast.get_ydata()) == 7  # no last value to go on from
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        (["2024-11-15", "2024-12-01", "2025-01-01", "2025-01-15"], ["Nov 15\n2024", "Dec 1", "Jan 1\n2025", "Jan 15"]),
+        (["2024-11-01", "2024-12-01", "2025-01-01"], ["Nov\n2024", "Dec", "Jan\n2025"]),
+        (["2024-01-01", "2026-01-01"], ["2024", "2026"]),
+        (["2024-11-15T18", "2024-11-16T00", "2024-11-16T06"], ["18:00\nNov 15, 2024", "00:00\nNov 16, 2024", "06:00"]),
+        ([], []),
+    ],
+)
+def test_year_and_day_stand_where_they_begin(ticks, labels):
+    assert picture._date_labels([datetime.fromisoformat(t if "T" not in t else f"{t}:00") for t in ticks]) == labels
 
 
 def test_short_horizons_still_show_some_history():
@@ -147,6 +192,32 @@ def test_training_history_marks_the_best_step(tmp_path, monkeypatch):
     assert len(rate.lines) == len(norm.lines) == 1
     assert norm.get_yscale() == "log"
     assert clipped.get_ylabel() == "clipped so far, %"
+
+
+def closing(tmp_path, monkeypatch, checks, steps=40, **more):
+    figures = drawn(monkeypatch)
+    records = [{"step": s, "loss": 1 / s, "grad_norm": 1.0, "clipped_share": 0.0, **more} for s in range(1, steps + 1)]
+    for s in checks:
+        records[s - 1]["validation"] = 1.0
+    picture.history_picture(tmp_path / "h.png", records)
+    return figures[0].axes
+
+
+def test_the_closing_phase_is_marked_and_the_kept_weights_named(tmp_path, monkeypatch):
+    axes = closing(tmp_path, monkeypatch, (10, 20, 30))
+    losses = axes[0]
+    assert "from step 30" in losses.get_title(loc="left")
+    assert "The model file holds the weights of its end." in losses.get_title(loc="left")
+    (span,) = losses.patches
+    assert span.get_extents().transformed(losses.transData.inverted()).intervalx.tolist() == pytest.approx([30, 40])
+    assert axes[3].get_ylabel() == "clipped so far, %\n(no step was)"
+    assert len(axes[3].lines) == 1
+
+
+def test_without_a_closing_phase_the_best_weights_are_kept(tmp_path, monkeypatch):
+    assert "holds the best weights" in closing(tmp_path, monkeypatch, (20, 40))[0].get_title(loc="left")
+    assert closing(tmp_path, monkeypatch, ())[0].get_title(loc="left") == ""
+    assert closing(tmp_path, monkeypatch, (20,), member=1)[0].get_title(loc="left") == ""
 
 
 def test_training_history_of_a_loss_alone(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.errors import ConfigError, DataError, OutputError, ShapeError
 from tidegate.tasks import baselines, measures
-from tidegate.tasks.evaluation import Forecasts, Windows, baseline_forecasts, evaluate
+from tidegate.tasks.evaluation import Forecasts, Windows, _separate, _Series, baseline_forecasts, evaluate
 
 SEASON, F = 4, 6
 
@@ -65,6 +65,13 @@ def test_without_a_season_there_is_no_seasonal_naive():
     windows = make()
     windows = Windows(**{**vars(windows), "season": 1})
     assert list(baseline_forecasts(windows, (80,))) == ["naive", "drift"]
+
+
+def test_overlapping_windows_count_for_the_steps_they_do_not_share():
+    windows = make(series=3)
+    assert _separate(windows, _Series.of(windows)) == len(windows.ids)
+    every = Windows(**{**vars(windows), "times": np.tile(np.arange(F), (len(windows.ids), 1))})
+    assert _separate(every, _Series.of(every)) == 3  # one window a series, the same steps again and again
 
 
 def test_figures_are_means_over_series_of_means_over_windows():

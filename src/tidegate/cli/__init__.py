@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import io
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -26,6 +28,7 @@ COMMANDS = {
     "check": "look at a data file before training",
 }
 DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
+TASKS = ("forecast",)
 OVERVIEW = """example:
   tidegate demo
   tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors
@@ -78,8 +81,15 @@ def _run(given: list[str]) -> int:
     # Idle threads of torch's OpenMP spin by default; where another process wants a core too, a fit took 6 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+        if given[0] in TASKS:
+            raise ConfigError(
+                f"{given[0]!r} is a task, not a command: `tidegate fit {given[0]} FILE ...` trains a model, "
+                "`tidegate predict MODEL` forecasts with it"
+            )
         raise ConfigError(f"there is no command {given[0]!r}; {nearest(given[0], COMMANDS)} `tidegate --help` lists them")
+    _check_task(given)
     parser = _parser(given[0] if given else None)
+    _check_flags(given, parser)
     args, unknown = parser.parse_known_args(given)
     if unknown:
         raise ConfigError("\n".join(_unknown(word, args) for word in unknown))
@@ -87,6 +97,31 @@ def _run(given: list[str]) -> int:
         parser.print_help()
         return ERROR
     return _command(args.command).run(args)
+
+
+def _check_task(given: list[str]) -> None:
+    """`fit` without the word for the task. Raises: ConfigError with the line that is meant."""
+    if given[:1] != ["fit"] or len(given) < 2 or given[1].startswith("-") or given[1] in TASKS:
+        return
+    meant = difflib.get_close_matches(given[1], TASKS, n=1)
+    line = shlex.join(["tidegate", "fit", *(meant or TASKS[:1]), *given[2 if meant else 1 :]])
+    raise ConfigError(f"expected the task before the file, got {given[1]!r}; did you mean `{line}`?")
+
+
+def _check_flags(given: list[str], parser: argparse.ArgumentParser) -> None:
+    """Misspelt options are told alone: what follows them, or is missing for them, is no second fault. Raises: ConfigError."""
+    known = parser.get_default("known") if not given or given[0] not in COMMANDS else _known(parser, given[0])
+    words = given[1 : given.index("--")] if "--" in given else given[1:]
+    flags = dict.fromkeys(word.split("=")[0] for word in words if word.startswith("--"))
+    wrong = [flag for flag in flags if known and flag not in known]
+    if wrong:
+        raise ConfigError("\n".join(f"{flag}: there is no such option; {nearest(flag, known)}" for flag in wrong))
+
+
+def _known(parser: argparse.ArgumentParser, command: str) -> list[str]:
+    """The options of a command."""
+    sub = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return list(sub.choices[command]._option_string_actions)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,6 +13,7 @@ from tidegate.cli.common import (
     folder,
     forecaster_of,
     named_tables,
+    say_wrote,
     wrapped,
 )
 from tidegate.errors import ConfigError
@@ -54,4 +55,5 @@ def run(args: argparse.Namespace) -> int:
     print(wrapped(str(found), hanging="  "))
     if args.output:
         found.write(args.output)
+        say_wrote(args.output)
     return 0

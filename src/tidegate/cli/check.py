@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import get_args
 
 from tidegate.cli.common import add_columns, columns_of, text_or_whole, wrapped
 from tidegate.data.check import Finding, check_table
+from tidegate.data.layout import Duplicates
 from tidegate.data.table import read_table
 from tidegate.errors import ConfigError
 
@@ -27,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="the time step where the file does not show it: h, 15min, D, MS, 1, ...",
     )
+    parser.add_argument(
+        "--duplicates", choices=get_args(Duplicates), default="error", help="what becomes of rows of one series at one time"
+    )
     parser.add_argument("--uneven", action="store_true", help="rows keep their own times")
     add_columns(parser)
 
@@ -42,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         lookback=args.lookback,
         freq=args.freq,
         uneven=args.uneven,
+        duplicates=args.duplicates,
         **columns_of(args),
     )
     for finding in findings:
@@ -59,8 +65,8 @@ def told(finding: Finding, file: str) -> str:
 
 def summary(findings: Sequence[Finding], file: str) -> str:
     """How many of each level, and what that means for `fit`."""
-    counts = {level: sum(f.level == level for f in findings) for level in LEVELS}
-    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
+    counts = {level: sum(f.count for f in findings if f.level == level) for level in LEVELS}
+    said = ", ".join(f"{n:,} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
     return f"{file}: {said}. " + (
         "`tidegate fit` would stop here." if counts["error"] else "`tidegate fit` takes the file as it is."
     )

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import io
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -21,6 +22,9 @@ from tidegate.files import output_error
 from tidegate.models import Forecaster, load
 
 WIDEST, NARROWEST = 110, 40  # of prose, in letters
+EVERYDAY = (
+    "horizon", "season", "lookback", "cell", "hidden_size", "ensemble", "steps", "seed", "lower", "freq", "duplicates", "uneven",
+)  # fmt: skip
 FLAGS = {"output": "--output-kind"}  # where the field's own name is taken: --output is a file
 
 
@@ -37,9 +41,11 @@ class Columns(TypedDict):
 
 def add_options(parser: argparse.ArgumentParser, cls: type, *, required: Sequence[str] = ()) -> None:
     """One flag for every field of an options dataclass, explained by its docstring; what is not given keeps its default."""
-    group = parser.add_argument_group("options of the model (the same names as in Python, but --output-kind for output)")
+    common = parser.add_argument_group("everyday options of the model (the same names as in Python)")
+    rare = parser.add_argument_group("expert options of the model (the same names as in Python, but --output-kind for output)")
     kinds, said = field_types(cls), explained(cls)
-    for field in dataclasses.fields(cls):
+    for field in sorted(dataclasses.fields(cls), key=lambda f: EVERYDAY.index(f.name) if f.name in EVERYDAY else len(EVERYDAY)):
+        group = common if field.name in EVERYDAY else rare
         flag, dest, kind = flag_of(field.name), f"option_{field.name}", _without_none(kinds[field.name])
         default = "" if field.default in (None, dataclasses.MISSING) else f"default {_shown(field.default)}"
         text = ". ".join(part.replace("%", "%%") for part in (said.get(field.name, ""), default) if part) or None
@@ -120,10 +126,30 @@ def emit(table: Table, output: str | None) -> None:
     """Write a table as UTF-8 CSV to a file, or to standard output."""
     if output is not None:
         table.write_csv(output)
+        say_wrote(output)
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="strict", newline="\n")  # the same bytes as in a file, on every system
     table.write_stream(sys.stdout)
+
+
+def program() -> str:
+    """How the running program is called again: by its name where that finds it, else by its path."""
+    own = Path(sys.argv[0])
+    if own.stem != "tidegate" or not own.is_file():  # python -m tidegate, a notebook, a test
+        own = Path(sys.executable).with_name("tidegate")
+    found = shutil.which("tidegate")
+    if not own.is_file() or (found is not None and Path(found).resolve() == own.resolve()):
+        return "tidegate"
+    path = own.absolute()
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def say_wrote(*paths: str | None) -> None:
+    """Tell which files were written; nothing of those that were not asked for."""
+    for path in filter(None, paths):
+        print(f"wrote {path}")
 
 
 def folder(path: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tidegate.cli.common import Columns, folder, wrapped
+from tidegate.cli.common import Columns, folder, program, wrapped
 from tidegate.data.table import Table, read_table
 from tidegate.models import Forecaster
 from tidegate.tasks.evaluation import Evaluation
@@ -89,8 +89,10 @@ def _stream(model: Forecaster) -> None:
 
 def _next(place: Path, seconds: float) -> None:
     print(f"Done in {seconds:.0f} s. Look at {place}/forecast.png and {place}/forecast.html. What to try next:")
-    print(f"  tidegate info {place}/weather.safetensors")
-    print(f"  tidegate predict {place}/weather.safetensors --levels 50,90")
-    print(f"  tidegate plot {place}/history.jsonl -o {place}/training.png")
-    print("  tidegate check your.csv --target COLUMN --time COLUMN --horizon 14")
-    print("  tidegate fit forecast your.csv --target COLUMN --time COLUMN --horizon 14 -o your.safetensors")
+    name = program()
+    print(f"  {name} info {place}/weather.safetensors")
+    print(f"  {name} predict {place}/weather.safetensors --levels 50,90")
+    print(f"  {name} plot {place}/history.jsonl -o {place}/training.png")
+    print("and with a file of your own, your.csv, and the names of its columns:")
+    print(f"  {name} check your.csv --target COLUMN --time COLUMN --horizon 14")
+    print(f"  {name} fit forecast your.csv --target COLUMN --time COLUMN --horizon 14 -o your.safetensors")

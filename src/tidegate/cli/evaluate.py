@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tidegate.cli.common import add_against, add_levels, folder, forecaster, named_tables, wrapped
+from tidegate.cli.common import add_against, add_levels, folder, forecaster, named_tables, say_wrote, wrapped
 
 EXAMPLE = """example:
   tidegate evaluate weather.safetensors newer.csv
@@ -27,4 +27,5 @@ def run(args: argparse.Namespace) -> int:
     print(wrapped(str(found), hanging="  "))
     if args.output:
         found.write(args.output)
+        say_wrote(args.output)
     return 0

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Mapping
 from typing import cast
 
-from tidegate.cli.common import add_columns, add_options, bullets, columns_of, forecaster_of, wrapped
+from tidegate.cli.common import (
+    add_columns,
+    add_options,
+    bullets,
+    columns_of,
+    flag_of,
+    forecaster_of,
+    options_of,
+    program,
+    wrapped,
+)
 from tidegate.config import Plain
 from tidegate.errors import ConfigError
 from tidegate.files import check_writable
@@ -26,6 +37,7 @@ INTERRUPTED = 130
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `fit`."""
+    parser.usage = "tidegate fit forecast FILE --target COLUMN --horizon N -o MODEL [--time COLUMN] [--id COLUMN] [options]"
     parser.add_argument("task", choices=["forecast"], help="what to train: forecast")
     parser.add_argument("file", help="CSV, CSV.gz, TSV or Parquet, one row a series and time")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where the model goes")
@@ -51,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     print(figures_text(model.card))
     print(bullets(notes(model.card)))
     print(wrapped(_ending(model.card, args, time.perf_counter() - began)))
+    print(f"the same again:\n  {_again(args, cast(int, model.card['steps']))}")
     if model.card["interrupted"]:
         return INTERRUPTED
     if checkpoint is not None:
@@ -80,4 +93,23 @@ def _ending(card: Mapping[str, Plain], args: argparse.Namespace, seconds: float)
         return f"interrupted: wrote {args.output}, the best model of {done} steps of {planned}{way}"
     early = sorted({cast(int, m["steps"]) for m in members} - {cast(int, planned)})
     stopped = f" (stopped early, after {', '.join(map(str, early))})" if early else ""
-    return f"wrote {args.output}: {planned} steps{stopped}, {seconds:.0f} s\nThe same again: --steps {planned}"
+    return f"wrote {args.output}: {planned} steps{stopped}, {seconds:.0f} s"
+
+
+def _again(args: argparse.Namespace, steps: int) -> str:
+    """The command line that gives the same model again, on any machine however fast."""
+    words = [program(), "fit", args.task, shlex.quote(args.file)]
+    for name in ("target", "time", "id", "past", "future", "static"):
+        value = getattr(args, name)
+        if value:
+            words += [f"--{name}", shlex.quote(value if isinstance(value, str) else ",".join(value))]
+    given = {**options_of(args, ForecastOptions), "steps": steps}
+    given.setdefault("seed", ForecastOptions.seed)
+    for name, value in given.items():
+        flag = flag_of(name)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words.append(f"{flag}={shlex.quote(text)}" if text.startswith("-") else f"{flag} {shlex.quote(text)}")
+    return " ".join([*words, "-o", shlex.quote(args.output)])

@@ -10,8 +10,11 @@ from typing import cast
 from tidegate import format as container
 from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
+from tidegate.data.schema import Roles
+from tidegate.data.series import Panel
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
+from tidegate.models.forecast_store import unpack
 from tidegate.spec import Block, Recurrent, Spec, block_parameters, size_of, spec_from_plain
 
 EXAMPLE = """example:
@@ -33,11 +36,43 @@ def run(args: argparse.Namespace) -> int:
         return 0
     spec = spec_from_plain(file.header["spec"])
     print(wrapped(repr(model), hanging="  "))
+    print(f"\nuse\n{_aligned(_use(unpack(file, args.model).panel, model.options.horizon))}")
     print(f"\nnet\n{draw(spec)}\n")
     print(f"file\n{_aligned(_about(args.model, file, model.card, spec))}\n")
     print(figures_text(model.card))
     print(bullets(notes(model.card)))
     return 0
+
+
+def _use(panel: Panel, horizon: int) -> list[tuple[str, ...]]:
+    """What a caller has to know: columns, clock, horizon, and what a forecast asks for."""
+    schema, roles = panel.schema, panel.schema.roles
+    kinds = (
+        ("target", roles.target), ("time", roles.time), ("id", () if roles.id is None else (roles.id,)), ("past", roles.past),
+        ("future", roles.future), ("static", roles.static),
+    )  # fmt: skip
+    needs = f"--future FILE with the columns {', '.join(_keys(roles))}, for every step of the horizon" if roles.future else ""
+    clock = schema.clock
+    return [
+        *((name, ", ".join(columns)) for name, columns in kinds if columns),
+        ("step", "uneven, about " * schema.uneven + clock.step_name),
+        ("last time", _last(panel)),
+        ("horizon", f"{horizon} step{'' if horizon == 1 else 's'}"),
+        ("predict", needs or "needs nothing but the model; --data FILE forecasts from newer rows"),
+    ]
+
+
+def _keys(roles: Roles) -> tuple[str, ...]:
+    """The columns of a table of the future."""
+    return (*(() if roles.id is None else (roles.id,)), *roles.time, *roles.future)
+
+
+def _last(panel: Panel) -> str:
+    """The last time of the data inside; of series that end apart, the first and the last such time."""
+    ends = panel.starts + panel.lengths - 1
+    at = (int(ends.argmin()), int(ends.argmax()))
+    times = [str(panel.schema.clock.text(panel.times(i, int(panel.lengths[i]) - 1, 1))[0]) for i in at]
+    return times[0] if times[0] == times[1] else f"{times[0]} to {times[1]}, of {panel.n_series:,} series"
 
 
 def draw(spec: Spec) -> str:

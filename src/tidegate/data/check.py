@@ -38,6 +38,7 @@ class Finding:
     what: str
     where: str
     action: str
+    count: int = 1  # faults told together
 
     def __str__(self) -> str:
         return f"{self.level}: {self.what}" + (f" ({self.where})" if self.where else "") + f" -> {self.action}"
@@ -63,22 +64,25 @@ def check_table(
         faults.add(str(e))
     findings = list(_of_faults(faults))
     if panel is not None:
-        findings += _of_panel(panel, horizon or 0, lookback or 0)
+        findings += _of_panel(panel, table, horizon or 0, lookback or 0)
     rank = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(findings, key=lambda f: rank[f.level]))
 
 
 def _of_faults(faults: Faults) -> Iterator[Finding]:
     for fault in faults.items[:SHOWN]:
-        yield Finding("error", fault.what, fault.where, f"fit stops here. {fault.remedy}".strip())
-    more = len(faults) - min(len(faults.items), SHOWN)
+        yield Finding("error", fault.what, fault.where, f"fit stops here. {fault.remedy}".strip(), fault.count)
+    more = sum(fault.count for fault in faults.items[SHOWN:])
     if more:
-        yield Finding("error", f"{more:,} more faults of these kinds", "", "fit stops here.")
+        yield Finding("error", f"{more:,} more faults", "", "fit stops here.", more)
 
 
-def _of_panel(panel: Panel, horizon: int, lookback: int) -> Iterator[Finding]:
+def _of_panel(panel: Panel, table: Table, horizon: int, lookback: int) -> Iterator[Finding]:
     yield _overview(panel)
+    unused = _unused(panel, table)
     for note in panel.notes:
+        if note.startswith(unused):
+            continue
         what, _, action = note.rpartition(": ")
         level: Literal["warning", "note"] = "warning" if note.startswith(("gap", "duplicate", "rows were")) else "note"
         yield Finding(level, what, panel.source, action)
@@ -90,6 +94,13 @@ def _of_panel(panel: Panel, horizon: int, lookback: int) -> Iterator[Finding]:
         yield from _outliers(panel, name, y)
         yield from _sign(panel, name, y)
     yield from map(_leak, find_leaks(panel, max(horizon, 24)))
+
+
+def _unused(panel: Panel, table: Table) -> tuple[str, ...]:
+    """How notes on columns without a role begin."""
+    roles = panel.schema.roles
+    used = {*roles.target, *roles.time, roles.id, *roles.covariates}
+    return tuple(f"column {name!r}" for name in (*table.names, *table.left_out) if name not in used)
 
 
 def _overview(panel: Panel) -> Finding:
@@ -122,14 +133,29 @@ def _missing(panel: Panel) -> Iterator[Finding]:
         missing, rows = int(np.isnan(panel.target[history, k]).sum()), int(history.sum())
         if missing:
             level: Literal["warning", "note"] = "warning" if missing > MUCH_MISSING * rows else "note"
-            what = f"{missing:,} of {rows:,} values are missing ({missing / rows:.2%})"
+            what = f"{missing:,} of {rows:,} values are missing ({_share(missing / rows)})"
             yield Finding(level, what, f"column {name!r}", "they are masked, never filled in.")
     for covariates, role in ((panel.past, "past"), (panel.future, "future"), (panel.static, "static")):
         lacking = np.concatenate([np.isnan(covariates.numbers), covariates.codes < 0], axis=1)
-        for name, share in zip(covariates.number_names + covariates.code_names, lacking.mean(axis=0).tolist(), strict=True):
-            if share > 0:
-                what = f"{share:.1%} of the values are missing"
-                yield Finding("note", what, f"{role} column {name!r}", "the net is told where.")
+        for k, name in enumerate(covariates.number_names + covariates.code_names):
+            if lacking[:, k].any():
+                yield _missing_covariate(panel, role, name, lacking[:, k])
+
+
+def _missing_covariate(panel: Panel, role: str, name: str, lacking: npt.NDArray[np.bool_]) -> Finding:
+    """A future covariate without all its values is a warning: a forecast needs them."""
+    where, what = f"{role} column {name!r}", f"{_share(float(lacking.mean()))} of the values are missing"
+    if role != "future":
+        return Finding("note", what, where, "the net is told where.")
+    series = np.unique(np.searchsorted(panel.offsets, np.flatnonzero(lacking), side="right") - 1)
+    named = _named(panel, series)
+    action = "the net is told where; a forecast needs the value at every step of its horizon."
+    return Finding("warning", what, f"{where}, {named}" if named else where, action)
+
+
+def _share(part: float) -> str:
+    """A share as people read it."""
+    return "less than 0.1 %" if part < 0.001 else f"{100 * part:.1f} %"
 
 
 def _lengths(panel: Panel, horizon: int, lookback: int) -> Iterator[Finding]:
@@ -147,7 +173,7 @@ def _constants(panel: Panel, name: str, y: np.ndarray) -> Iterator[Finding]:
     low = np.fmin.reduceat(y, panel.offsets[:-1][filled])
     high = np.fmax.reduceat(y, panel.offsets[:-1][filled])
     empty, constant = filled[np.isnan(low)], filled[(low == high) & (panel.lengths[filled] > 1)]
-    if len(empty):
+    if 0 < len(empty) < panel.n_series:  # all of them: a fault already
         what = f"{len(empty):,} series have no value at all in {name!r}"
         yield Finding("warning", what, _named(panel, empty), "they teach nothing and get no forecast of use.")
     if len(constant):

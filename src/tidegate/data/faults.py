@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import final
 
 from tidegate.errors import DataError
 
-SHOWN = 20
+SHOWN = 20  # faults told of a table
+TOLD = 3  # faults of one kind that are told one by one; more become one line
 
 
 @final
@@ -20,6 +22,7 @@ class Fault:
     what: str
     where: str = ""
     remedy: str = ""
+    count: int = 1  # faults told together
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -28,39 +31,44 @@ class Fault:
 
 @final
 class Faults:
-    """A growing list of faults of one source; many of a kind are counted, not kept."""
+    """A growing list of faults of one source; more than a few of a kind are one line with their number."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.items: list[Fault] = []
-        self.uncounted = 0  # faults of a kind beyond the first SHOWN
 
     def __len__(self) -> int:
-        return len(self.items) + self.uncounted
+        return sum(fault.count for fault in self.items)
 
     def add(self, what: str, where: str = "", remedy: str = "") -> None:
         """Note one fault."""
         self.items.append(Fault(what, where, remedy))
 
-    def many(self, total: int, first: Iterable[Fault]) -> None:
-        """Note `total` faults of one kind, of which `first` gives at most SHOWN."""
-        kept = list(first)[:SHOWN]
-        self.items += kept
-        self.uncounted += total - len(kept)
+    def many(self, total: int, first: Iterable[Fault], kind: str) -> None:
+        """Note `total` faults of one kind, of which `first` gives the first; `kind` follows their number: "ids are missing"."""
+        kept = list(islice(first, TOLD))
+        self.items += kept if total <= TOLD else [_together(total, kept, kind)]
 
     def error(self) -> DataError:
         """All faults as one error."""
-        if len(self) == 1:
+        if len(self.items) == 1:
             return DataError(f"{self.source}: {self.items[0]}")
         lines = [f"{self.source}: {len(self)} faults"]
         lines += [f"  {number}. {fault}" for number, fault in enumerate(self.items[:SHOWN], start=1)]
-        more = len(self) - min(len(self.items), SHOWN)
+        more = sum(fault.count for fault in self.items[SHOWN:])
         return DataError("\n".join(lines + ([f"  and {more} more"] if more else [])))
 
     def raise_any(self) -> None:
         """Raise the error if there is a fault."""
         if len(self):
             raise self.error()
+
+
+def _together(total: int, first: Sequence[Fault], kind: str) -> Fault:
+    """Faults of one kind as one: how many, and the first of them."""
+    same = len({fault.what for fault in first}) == 1
+    told = [fault.where if same and fault.where else f"{fault.what}{fault.where and f' ({fault.where})'}" for fault in first]
+    return Fault(f"{total:,} {kind}: {'; '.join(told)} and {total - len(first):,} more", "", first[0].remedy, total)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -3,21 +3,22 @@ the horizon and each series, or a DataError that names what is missing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.data.faults import SHOWN, Fault, Faults
+from tidegate.data.faults import Faults
 from tidegate.data.layout import Order, count_rows, order_rows
-from tidegate.data.rows import Series, Ticks, columns_present, series_of, ticks_of
-from tidegate.data.schema import Roles
+from tidegate.data.rows import Series, Ticks, future_present, series_of, ticks_of
 from tidegate.data.series import Panel
 from tidegate.data.table import Table
 from tidegate.data.values import Codec
 from tidegate.errors import ConfigError
 
 MAX_HORIZON = 1_000_000
+NAMED = 3  # series named in a message
 
 
 class FutureValues(NamedTuple):
@@ -65,8 +66,7 @@ def _from_panel(panel: Panel, values: FutureValues) -> None:
 def _from_table(panel: Panel, table: Table, values: FutureValues, faults: Faults) -> None:
     """Take the rows of a table that fall into the horizon; rows of other times and series are not needed."""
     schema, roles = panel.schema, panel.schema.roles
-    wanted = Roles(target=roles.future, time=roles.time, id=roles.id)
-    columns_present(table, wanted, faults)
+    future_present(table, roles, faults)
     faults.raise_any()
     series = series_of(table, roles.id, faults)
     ticks = ticks_of(table, roles.time, faults)
@@ -75,6 +75,9 @@ def _from_table(panel: Panel, table: Table, values: FutureValues, faults: Faults
     rows, at_series, at_step = _steps(panel, table, series, ticks, faults)
     faults.raise_any()
     inside = (at_step >= 0) & (at_step < values.numbers.shape[1]) & (at_series >= 0)
+    if not inside.any():
+        _elsewhere(panel, table, series, ticks, values.numbers.shape[1], faults)
+        return
     rows, at_series, at_step = rows[inside], at_series[inside], at_step[inside]
     codec = Codec(table, faults, [], dict(schema.scales), dict(schema.levels))
     found = codec.covariates(roles.future, len(rows), lambda v: v[rows], lambda v: v[rows])
@@ -123,21 +126,62 @@ def _uneven_steps(panel: Panel, order: Order, of_code: npt.NDArray[np.int64]) ->
     return steps
 
 
+def _elsewhere(panel: Panel, table: Table, series: Series, ticks: Ticks, horizon: int, faults: Faults) -> None:
+    """A fault for a table of which no row is needed: where the history ends, and where the table lies."""
+    known = np.isin(np.array(series.ids, dtype=object), np.array(panel.ids, dtype=object))
+    rows = np.flatnonzero(known[series.codes] & (series.codes >= 0))
+    if not len(rows):
+        strangers, own = ", ".join(map(repr, series.ids[:NAMED])), _names(panel, range(panel.n_series))
+        what = f"no row belongs to a series of the history; the table has {strangers}, the history {own}"
+        faults.add(what, "", "Write the ids as in the history.")
+        return
+    if not panel.schema.roles.time:
+        return
+    first, last = int(rows[np.argmin(ticks.ticks[rows])]), int(rows[np.argmax(ticks.ticks[rows])])
+    shown = [str(text) for text in panel.schema.clock.text(ticks.times(np.array([first, last])))]
+    i = panel.ids.index(series.ids[series.codes[first]])
+    what = (
+        f"no row lies in the horizon: the history{_of(panel, i)} ends at {_time(panel, i, -1)}, so the covariates are "
+        f"needed from {_time(panel, i, 0)} to {_time(panel, i, horizon - 1)}, and the table goes from {shown[0]} to {shown[1]}"
+    )
+    faults.add(what, "", "Give the rows that follow the history, or a history that ends right before the table.")
+
+
 def _missing(panel: Panel, future: Table | None, values: FutureValues, faults: Faults) -> None:
-    """A fault for each series, step and column without a value."""
+    """A fault for each column without all its values."""
     names = panel.future.number_names + panel.future.code_names
     lacking = np.concatenate([np.isnan(values.numbers), values.codes < 0], axis=2)
-    where = np.argwhere(lacking)
-    remedy = "Give future= with these rows." if future is None else "Add the row or fill in the value."
-    found = (
-        Fault(f"future covariate {names[c]!r} is missing{_of(panel, i)} at {_time(panel, i, f)} (step {f + 1})", "", remedy)
-        for i, f, c in where[:SHOWN].tolist()
+    remedy = (
+        "Give future= (on the command line --future FILE) with these rows."
+        if future is None
+        else "Add the rows or fill in the values of the table given as future= (on the command line --future FILE)."
     )
-    faults.many(len(where), found)
+    for c in np.flatnonzero(lacking.any(axis=(0, 1))).tolist():
+        series, steps = np.nonzero(lacking[:, :, c])
+        distinct = list(dict.fromkeys(series.tolist()))
+        where = f" for {_names(panel, distinct)}" if panel.schema.id_kind != "none" else ""
+        faults.add(f"future covariate {names[c]!r} is missing{where}: {_span(panel, series, steps)}", "", remedy)
+
+
+def _span(panel: Panel, series: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]) -> str:
+    """The first and the last of the times that lack a value, and how many rows that is."""
+    if len(steps) == 1:
+        return f"{_time(panel, int(series[0]), int(steps[0]))} (step {steps[0] + 1})"
+    ends = panel.starts[series] + panel.lengths[series] + steps
+    first, last = int(np.argmin(ends)), int(np.argmax(ends))
+    times = [_time(panel, int(series[k]), int(steps[k])) for k in (first, last)]
+    span = times[0] if times[0] == times[1] else f"{times[0]} to {times[1]}"
+    return f"{span}, {len(steps):,} rows in all"
+
+
+def _names(panel: Panel, series: Sequence[int]) -> str:
+    """The first series by id."""
+    more = f" and {len(series) - NAMED:,} more" if len(series) > NAMED else ""
+    return ", ".join(repr(panel.ids[i]) for i in series[:NAMED]) + more
 
 
 def _of(panel: Panel, i: int) -> str:
-    return f" for series {panel.ids[i]!r}" if panel.schema.id_kind != "none" else ""
+    return f" of series {panel.ids[i]!r}" if panel.schema.id_kind != "none" else ""
 
 
 def _time(panel: Panel, i: int, step: int) -> str:

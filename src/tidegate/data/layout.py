@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.data.faults import SHOWN, Fault, Faults
+from tidegate.data.columns import Encoded
+from tidegate.data.faults import Fault, Faults
 from tidegate.data.rows import Series, Ticks
 from tidegate.data.table import Table
 from tidegate.data.times import OFF_GRID_REMEDY, Clock, infer_clock
@@ -153,8 +154,10 @@ def _deal_with_repeats(
     last = np.flatnonzero(np.concatenate([~repeat, [True]]))
     several = np.flatnonzero(last > first)
     if duplicates == "error":
-        found = (_repeat_fault(table, series, ticks, take, int(codes[first[g]]), first[g], last[g]) for g in several[:SHOWN])
-        faults.many(len(several), found)
+        remedy = _repeat_remedy(table, series, times, take)
+        found = (_repeat_fault(table, series, ticks, take, int(codes[first[g]]), first[g], last[g], remedy) for g in several)
+        kind = "times stand in several rows" + ("" if series.kind == "none" else " of a series")
+        faults.many(len(several), found, kind)
     else:
         done = {"first": "first row kept", "last": "last row kept", "mean": "mean taken (of category columns the first)"}
         what = done[duplicates]
@@ -165,15 +168,38 @@ def _deal_with_repeats(
 
 
 def _repeat_fault(
-    table: Table, series: Series, ticks: Ticks, take: npt.NDArray[np.int64], code: int, first: np.int64, last: np.int64
+    table: Table, series: Series, ticks: Ticks, take: npt.NDArray[np.int64], code: int, first: np.int64, last: np.int64,
+    remedy: str,
 ) -> Fault:  # fmt: skip
     rows = take[first : last + 1]
     places = ", ".join(table.place(int(r)) for r in rows[:4]) + (", ..." if len(rows) > 4 else "")
     name = f" in series {series.ids[code]!r}" if series.kind != "none" else ""
-    return Fault(
-        f"time {show_time(ticks, int(rows[0]))} stands {len(rows)} times{name}", places,
-        "Mend the rows, or choose duplicates='first', 'last' or 'mean'.",
-    )  # fmt: skip
+    return Fault(f"time {show_time(ticks, int(rows[0]))} stands {len(rows)} times{name}", places, remedy)
+
+
+def _repeat_remedy(table: Table, series: Series, times: npt.NDArray[np.int64], take: npt.NDArray[np.int64]) -> str:
+    """What to do about repeats; where no id was given, the column that would tell the rows apart."""
+    name = _telling_column(table, times, take) if series.kind == "none" else None
+    apart = "" if name is None else f"column {name!r} would tell the rows apart: --id {name} (in Python id={name!r}). Or mend"
+    return f"{apart or 'Mend'} the rows, or choose --duplicates first, last or mean (in Python duplicates='first')."
+
+
+def _telling_column(table: Table, times: npt.NDArray[np.int64], take: npt.NDArray[np.int64]) -> str | None:
+    """A column of text, else of whole numbers, with which no (id, time) occurs twice; of several the one with fewest values."""
+    most = int(np.unique(times, return_counts=True)[1].max())
+    found = []
+    for name in table.names:
+        stored = table.stored(name)
+        if not isinstance(stored, Encoded) and stored.dtype.kind != "i":
+            continue
+        values = (stored.codes if isinstance(stored, Encoded) else stored)[take]
+        count = len(np.unique(values))
+        if not most <= count <= min(4 * most, len(values) // 2):  # a running number, a measurement
+            continue
+        order = np.lexsort((times, values))
+        if not ((np.diff(values[order]) == 0) & (np.diff(times[order]) == 0)).any():
+            found.append((not isinstance(stored, Encoded), count, name))
+    return min(found)[2] if found else None
 
 
 def show_time(ticks: Ticks, row: int) -> str:

@@ -18,6 +18,7 @@ from tidegate.data.series import Covariates
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+BLOCK = 1 << 22  # values whose running scales are computed at once, where no line alone has more
 FLOOR = 1e-6  # a window's scale is at least this share of its largest value: a constant has a scale too
 
 
@@ -60,7 +61,17 @@ class Lines:
         if not len(self.panel.target):
             return np.full(position.shape, np.nan)
         rows = np.minimum(rows, len(self.panel.target) - 1)
-        return np.where(inside, self.panel.target[rows, column[:, None]], np.nan).astype(np.float64, copy=False)
+        found = self._taken(rows, column)
+        found[~inside] = np.nan
+        return found
+
+    def _taken(self, rows: Ints, column: Ints) -> Floats:
+        """(B, count) values, a copy; over the flat array, which is three times as fast as two-dimensional indexing."""
+        target = self.panel.target
+        if not target.flags.c_contiguous:
+            return target[rows, column[:, None]].astype(np.float64)
+        flat = rows if self.targets == 1 else rows * self.targets + column[:, None]
+        return target.reshape(-1).take(flat).astype(np.float64, copy=False)
 
     def covariates(self, group: Covariates, levels: tuple[int, ...], cut: Cut, first: int, count: int) -> npt.NDArray[np.float32]:
         """(B, count, channels) covariates around each cutoff, missing outside the panel's rows; see `channels`."""
@@ -139,14 +150,44 @@ class RunningScale:
         return Scale(np.where(self.count > 0, self.mean, np.nan), np.where(unit > 0, unit, 1.0))
 
 
-def running_scales(lines: Lines, which: Ints, memory: int) -> tuple[Floats, Floats]:
-    """loc and unit of each line in `which` after 0, 1, ..., T samples: two (len(which), T+1) arrays, T the longest."""
-    longest = int(lines.lengths[which].max(initial=0))
-    cut = Cut(which, np.zeros(len(which), np.int64))
-    values = lines.values(cut, 0, longest)
-    running = RunningScale(len(which), memory)
-    loc, unit = np.zeros((len(which), longest + 1)), np.ones((len(which), longest + 1))
-    for t in range(longest):
-        running.update(values[:, t])
-        loc[:, t + 1], unit[:, t + 1] = running.scale()
-    return loc, unit
+@final
+class RunningScales:
+    """The running scale of every line after 0, 1, ..., T samples of its own: flat arrays, as long as the rows."""
+
+    def __init__(self, lengths: Ints) -> None:
+        self._lengths = lengths
+        self._starts: Ints = np.concatenate([[0], np.cumsum(lengths + 1)]).astype(np.int64)
+        self._loc = np.full(int(self._starts[-1]), np.nan)
+        self._unit = np.ones(int(self._starts[-1]))
+
+    def at(self, lines: Ints, cutoffs: Ints) -> Scale:
+        """loc and unit of lines after so many samples; the two are broadcast. Past its end a line keeps its last scale."""
+        places = self._starts[lines] + np.minimum(cutoffs, self._lengths[lines])
+        return Scale(self._loc[places], self._unit[places])
+
+    def fill(self, lines: Lines, which: Ints, memory: int) -> None:
+        """Compute the lines of `which`, which are of similar length, side by side."""
+        lengths = self._lengths[which]  # falling, so that the lines still going on at a time stand in front
+        values = lines.values(Cut(which, np.zeros(len(which), np.int64)), 0, int(lengths[0]))
+        running = RunningScale(len(which), memory)
+        for t in range(values.shape[1]):
+            running.update(values[:, t])
+            going = int(np.searchsorted(-lengths, -t, side="left"))  # lines longer than t
+            places = self._starts[which[:going]] + t + 1
+            loc, unit = running.scale()
+            self._loc[places], self._unit[places] = loc[:going], unit[:going]
+
+
+def running_scales(lines: Lines, memory: int) -> RunningScales:
+    """The running scales of every line, in blocks of lines of similar length, so that the memory is that of the rows."""
+    scales = RunningScales(lines.lengths)
+    order: Ints = np.argsort(-lines.lengths, kind="stable")
+    lengths = lines.lengths[order]
+    first = 0
+    while first < len(order) and lengths[first]:
+        longest = int(lengths[first])
+        similar = int(np.searchsorted(-lengths, -(longest // 2), side="left"))  # those longer than half of it
+        stop = min(max(similar, first + 1), first + max(1, BLOCK // longest))
+        scales.fill(lines, order[first:stop], memory)
+        first = stop
+    return scales

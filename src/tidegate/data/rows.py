@@ -5,7 +5,7 @@ A tick is the row's time as int64: a whole number, or nanoseconds (UTC if there 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.data.columns import Encoded, Stored, encode, numbers_of, to_ns
-from tidegate.data.faults import SHOWN, Fault, Faults, suggest
+from tidegate.data.faults import Fault, Faults, suggest
 from tidegate.data.schema import IdKind, Roles
 from tidegate.data.table import Table
 from tidegate.data.timetext import MixedZones, month_start, parse_times
@@ -87,11 +87,8 @@ def series_of(table: Table, column: str | None, faults: Faults) -> Series:
 
 
 def _missing_ids(table: Table, column: str, rows: npt.NDArray[np.int64], faults: Faults) -> None:
-    first = (
-        Fault("the id is missing", f"{table.place(int(r))}, column {column!r}", "Fill it in or drop the row.")
-        for r in rows[:SHOWN]
-    )
-    faults.many(len(rows), first)
+    first = (Fault("the id is missing", f"{table.place(int(r))}, column {column!r}", "Fill it in or drop the row.") for r in rows)
+    faults.many(len(rows), first, f"ids are missing in column {column!r}")
 
 
 def _runs(codes: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
@@ -171,11 +168,8 @@ def _single(table: Table, name: str, faults: Faults) -> Ticks:
 
 
 def _missing_times(table: Table, name: str, rows: npt.NDArray[np.int64], faults: Faults) -> None:
-    first = (
-        Fault("the time is missing", f"{table.place(int(r))}, column {name!r}", "Fill it in or drop the row.")
-        for r in rows[:SHOWN]
-    )
-    faults.many(len(rows), first)
+    first = (Fault("the time is missing", f"{table.place(int(r))}, column {name!r}", "Fill it in or drop the row.") for r in rows)
+    faults.many(len(rows), first, f"times are missing in column {name!r}")
 
 
 def _from_text(table: Table, name: str, column: Encoded, faults: Faults) -> Ticks:
@@ -196,9 +190,9 @@ def _from_text(table: Table, name: str, column: Encoded, faults: Faults) -> Tick
                 f"expected a time like {example!r}, got {column.levels[column.codes[r]]!r}",
                 f"{table.place(int(r))}, column {name!r}",
             )
-            for r in rows[:SHOWN]
+            for r in rows
         )
-        faults.many(len(rows), first)
+        faults.many(len(rows), first, f"texts in column {name!r} are no times")
     ticks = np.append(parsed.ns, NAT)[column.codes]
     return Ticks(ticks=ticks, instants=True, zone=parsed.zone, text_format=parsed.text_format)
 
@@ -231,9 +225,9 @@ def _composed(table: Table, columns: Sequence[str], faults: Faults) -> Ticks:
     impossible = np.flatnonzero(day > (month_start(months + 1) - start) // DAY)
     first = (
         Fault(f"day {day[r]} does not exist in {get['year'][r]}-{get['month'][r]:02d}", table.place(int(r)), "Mend the date.")
-        for r in impossible[:SHOWN]
+        for r in impossible
     )
-    faults.many(len(impossible), first)
+    faults.many(len(impossible), first, "days do not exist")
     clock = get.get("hour", zero) * HOUR + get.get("minute", zero) * MINUTE + get.get("second", zero) * SECOND
     ticks = start + (day - 1) * DAY + clock
     ticks[missing] = NAT
@@ -265,9 +259,9 @@ def _part(table: Table, name: str, part: str, column: Stored, faults: Faults) ->
     rows = np.flatnonzero(~good)
     first = (
         Fault(f"expected a {part} from {low} to {high}, got {_shown(column, int(r))}", f"{table.place(int(r))}, column {name!r}")
-        for r in rows[:SHOWN]
+        for r in rows
     )
-    faults.many(len(rows), first)
+    faults.many(len(rows), first, f"values of column {name!r} are no {part}")
     return np.where(good, np.where(good, numbers, 0).astype(np.int64), NAT)
 
 
@@ -299,9 +293,26 @@ def _date_and_rest(table: Table, columns: Sequence[str], stored: Sequence[Stored
 
 def columns_present(table: Table, roles: Roles, faults: Faults) -> None:
     """A fault for each role's column that is not there, with the nearest name."""
-    wanted = [("target", roles.target), ("time", roles.time), ("id", () if roles.id is None else (roles.id,))]
-    wanted += [("past", roles.past), ("future", roles.future), ("static", roles.static)]
-    for role, names in wanted:
+    named_present(
+        table,
+        {"target": roles.target, "past": roles.past, "future": roles.future, "static": roles.static, **_places(roles)},
+        faults,
+    )
+
+
+def _places(roles: Roles) -> dict[str, tuple[str, ...]]:
+    """The columns that say where a row belongs."""
+    return {"time": roles.time, "id": () if roles.id is None else (roles.id,)}
+
+
+def future_present(table: Table, roles: Roles, faults: Faults) -> None:
+    """The same of a table of the future, which has no target."""
+    named_present(table, {**_places(roles), "future covariate": roles.future}, faults)
+
+
+def named_present(table: Table, wanted: Mapping[str, Sequence[str]], faults: Faults) -> None:
+    """A fault for each column that is not there, said with its role."""
+    for role, names in wanted.items():
         for name in names:
             if name in table.left_out:
                 faults.add(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.data.columns import Encoded, numbers_of
-from tidegate.data.faults import SHOWN, Fault, Faults
+from tidegate.data.faults import TOLD, Fault, Faults
 from tidegate.data.layout import BLOCK_ROWS, Layout
 from tidegate.data.rows import Series
 from tidegate.data.schema import MAX_LEVELS, OTHER
@@ -22,6 +22,7 @@ from tidegate.data.table import Table
 
 Scale: TypeAlias = "tuple[float, float]"
 Place: TypeAlias = "Callable[[np.ndarray], np.ndarray]"
+TEXT_SHARE = 0.5  # of the values; a column with more text is no number column with slips
 
 
 def numbers_column(table: Table, name: str, role: str, faults: Faults, notes: list[str]) -> np.ndarray:
@@ -32,26 +33,35 @@ def numbers_column(table: Table, name: str, role: str, faults: Faults, notes: li
         return np.full(len(table), np.nan)
     numbers, bad = numbers_of(stored)
     if isinstance(stored, Encoded):
+        if len(bad) > max(TOLD, TEXT_SHARE * int((stored.codes >= 0).sum())):
+            _is_text(table, name, stored, int(bad[0]), faults)
+            return np.full(len(table), np.nan)
         found = (
             Fault(
                 f"expected a number, got {stored.levels[stored.codes[r]]!r}: text in a number column",
                 _at(table, int(r), name),
                 "Mend the value.",
             )
-            for r in bad[:SHOWN]
+            for r in bad
         )
-        faults.many(len(bad), found)
+        faults.many(len(bad), found, f"values of column {name!r} are text")
         if not len(bad) and stored.levels:
             notes.append(f"column {name!r} is text that holds numbers: read as numbers")
     infinite = infinite_rows(numbers)
     if len(infinite):
         found = (
             Fault(f"expected a finite number, got {numbers[r]}", _at(table, int(r), name), "Leave the field empty.")
-            for r in infinite[:SHOWN]
+            for r in infinite
         )
-        faults.many(len(infinite), found)
+        faults.many(len(infinite), found, f"values of column {name!r} are infinite")
         numbers = np.where(np.isinf(numbers), np.nan, numbers)
     return numbers
+
+
+def _is_text(table: Table, name: str, stored: Encoded, row: int, faults: Faults) -> None:
+    """One fault for a column that is text as a whole."""
+    what = f"column {name!r} is text, first at {table.place(row)} ({stored.levels[stored.codes[row]]!r}): expected numbers"
+    faults.add(what, "", "Give a column of numbers.")
 
 
 def _at(table: Table, row: int, name: str) -> str:
@@ -213,8 +223,8 @@ def static_place(table: Table, name_of: Callable[[int], str], layout: Layout, fa
         low[filled] = np.fmin.reduceat(ordered, bounds[:-1][filled])
         high[filled] = np.fmax.reduceat(ordered, bounds[:-1][filled])
         varying = np.flatnonzero(low < high)
-        found = (_varies(table, name_of(int(i)), layout, ordered, int(i), column) for i in varying[:SHOWN])
-        faults.many(len(varying), found)
+        found = (_varies(table, name_of(int(i)), layout, ordered, int(i), column) for i in varying)
+        faults.many(len(varying), found, f"series hold several values of the static column {column!r}")
         return np.where(np.isnan(low), -1, low).astype(np.int32) if is_code else low
 
     return place

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tidegate.config import Plain
 from tidegate.data.columns import Columns, Encoded, Stored, encode
 from tidegate.data.lines import Cut, Ints, Lines
-from tidegate.data.panel import Panel
+from tidegate.data.panel import Panel, Roles
 from tidegate.data.series import Covariates
 from tidegate.data.table import Kind, Table
 from tidegate.decode.quantiles import checked_levels
@@ -46,6 +46,27 @@ def forecast_table(panel: Panel, lines: Lines, cut: Cut, forecasts: Forecasts, l
     clock = panel.schema.clock
     zones = {time_column(panel): clock.zone} if clock.zone is not None and clock.text_format is None else {}
     return Table(Columns(columns), kind=cast(Kind, kind)).like(Columns(columns), zones)
+
+
+def check_reserved(roles: Roles) -> None:
+    """The columns that an answer repeats do not bear the name of one that it makes: forecast, forecast-..., target.
+
+    Raises: ConfigError that names every one that does, and the way out.
+    """
+    repeated = [*roles.time, *([] if roles.id is None else [roles.id])]
+    taken = [name for name in (*repeated, *roles.target) if _is_made(name, len(roles.target))]
+    if len(roles.time) != 1 and roles.id == "time":
+        taken.append("time")  # as an answer calls the time that several columns, or the order of the rows, tell
+    if taken:
+        raise ConfigError(
+            f"columns: {', '.join(map(repr, taken))}: an answer has columns of that name itself (forecast, forecast-lo-80, ..., "
+            f"target where there are several, time); rename it in the data before fit, such as {taken[0]!r} to "
+            f"{taken[0] + '_in'!r}"
+        )
+
+
+def _is_made(name: str, targets: int) -> bool:
+    return name == "forecast" or name.startswith("forecast-") or (targets > 1 and name == "target")
 
 
 def warn_of_tails(plan: Plan, levels: Sequence[float]) -> None:

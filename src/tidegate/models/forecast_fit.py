@@ -184,7 +184,10 @@ def _known_future(panel: Panel) -> list[str]:
 
 
 def _hash(panel: Panel) -> str:
-    arrays = {"target": panel.target, "offsets": panel.offsets, "starts": panel.starts}
+    arrays: dict[str, npt.NDArray[np.generic]] = {"target": panel.target, "offsets": panel.offsets, "starts": panel.starts}
+    arrays["ids"] = np.frombuffer(json.dumps(list(panel.ids)).encode(), np.uint8)
+    if panel.elapsed is not None and panel.origins is not None:
+        arrays |= {"elapsed": panel.elapsed, "origins": panel.origins}
     for name in ("past", "future", "static"):
         group = getattr(panel, name)
         arrays |= {f"{name}.numbers": group.numbers, f"{name}.codes": group.codes}

@@ -19,10 +19,11 @@ from tidegate.data.schema import Schema
 from tidegate.data.series import Covariates
 from tidegate.errors import FormatError
 from tidegate.format import File
+from tidegate.models import forecast_checks as checks
 from tidegate.models.base import header_part
 from tidegate.models.forecast_core import Core, Corrections
 from tidegate.runtime.predictor import Floats, Predictor
-from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.spec import Spec, spec_from_plain, spec_to_plain
 from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.forecast_net import Plan, build_spec
 
@@ -69,24 +70,28 @@ def pack(
 def unpack(file: File, where: str) -> Unpacked:
     """The parts of a validated file. Raises: FormatError, or ConfigError where a part is out of range."""
     header = file.header
+    options = from_plain(ForecastOptions, header_part(header, "options", where), "options")
     plan = from_plain(Plan, header_part(header, "plan", where), "plan")
-    spec = spec_from_plain(header_part(header, "spec", where))
-    if spec != build_spec(plan):
-        raise FormatError(
-            f"{where}: its spec does not follow from its plan; it was altered, or written by another version: train again"
-        )
+    checks.check_options(options, plan, where)
+    spec = _spec(header, plan, where)
     members = header.get("members")
-    if not isinstance(members, int) or not 1 <= members <= 64:
-        raise FormatError(f"{where}: members: expected 1 to 64, got {members!r}")
+    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= 64:
+        raise FormatError(f"{where}: members: expected 1 to 64, got {str(members)[:80]}")
+    checks.check_header(header, options, members, where)
+    levels, lower, paths = checks.decoder_parts(header_part(header, "decoder", where), options, where)
+    schema = Schema.from_json(header_part(header, "schema", where))
+    checks.check_schema(schema, plan, where)
+    checks.check_names(file.arrays, spec, members, plan, schema, bool(levels), where)
     nets = tuple(Predictor(spec, cast("dict[str, Floats]", _part(file, f"net{i}."))) for i in range(members))
-    decoder = header_part(header, "decoder", where)
-    corrections = _corrections(file, decoder, plan, where)
-    lower, paths = cast("float | None", decoder["lower"]), cast(int, decoder["paths"])
-    panel = _panel(file, Schema.from_json(header_part(header, "schema", where)), where)
-    _check_panel(panel, plan, where)
+    if len({array.dtype for net in nets for array in net.weights.values()}) > 1:
+        raise checks.fault(where, "its nets are not of one float type")
+    corrections = _corrections(file, levels, plan, where)
+    panel = _panel(file, schema, where)
+    checks.check_panel(panel, plan, where)
     card = dict(header_part(header, "card", where))
-    ids = _ids(file, "decoder", panel.schema, where) if plan.known_lines else ()
-    if len(ids) * panel.target.shape[1] != plan.known_lines:
+    checks.check_card(card, where)
+    ids = _ids(file, "decoder", schema, where) if plan.known_lines else ()
+    if len(ids) * panel.target.shape[1] != plan.known_lines or len(set(ids)) < len(ids):
         raise FormatError(
             f"{where}: it names {len(ids)} series, its net knows {plan.known_lines} lines; it was altered: save the model again"
         )
@@ -97,6 +102,16 @@ def unpack(file: File, where: str) -> Unpacked:
         cast(int, header["steps"]),
         str(header["kind"]),
     )
+
+
+def _spec(header: dict[str, Plain], plan: Plan, where: str) -> Spec:
+    """The net that follows from the plan, and no other."""
+    spec = build_spec(plan)
+    if spec_from_plain(header_part(header, "spec", where)) != spec:
+        raise FormatError(
+            f"{where}: its spec does not follow from its plan; it was altered, or written by another version: train again"
+        )
+    return spec
 
 
 def tail(panel: Panel, rows: int) -> Panel:
@@ -197,53 +212,32 @@ def _ids(file: File, prefix: str, schema: Schema, where: str) -> tuple[str | int
     if schema.id_kind == "none":
         return ("series",)  # as build_panel names a panel without an id column
     if schema.id_kind == "integer":
-        return tuple(int(i) for i in file.arrays[f"{prefix}.ids"])
-    body, offsets = file.arrays[f"{prefix}.ids"].tobytes(), file.arrays[f"{prefix}.id_offsets"]
-    sound = offsets.ndim == 1 and len(offsets) and offsets[0] == 0 and offsets[-1] == len(body) and (np.diff(offsets) >= 0).all()
+        numbers = file.arrays[f"{prefix}.ids"]
+        if numbers.dtype != np.int64 or numbers.ndim != 1:
+            raise checks.fault(where, "the names of its series are not whole numbers")
+        return tuple(int(i) for i in numbers)
+    letters, offsets = file.arrays[f"{prefix}.ids"], cast(npt.NDArray[np.int64], file.arrays[f"{prefix}.id_offsets"])
+    body = letters.tobytes()
+    sound = (
+        letters.dtype == np.uint8
+        and offsets.dtype == np.int64
+        and offsets.ndim == 1
+        and len(offsets)
+        and offsets[0] == 0
+        and offsets[-1] == len(body)
+        and (offsets[1:] >= offsets[:-1]).all()
+    )
     if not sound:
         raise FormatError(f"{where}: the names of its series are altered: save the model again")
     return tuple(body[a:b].decode() for a, b in pairwise(offsets.tolist()))
 
 
-def _check_panel(panel: Panel, plan: Plan, where: str) -> None:
-    """The parts fit together, so that no later index goes astray."""
-    offsets, rows, series = panel.offsets, len(panel.target), len(panel.offsets) - 1
-    good = (
-        panel.target.ndim == 2
-        and panel.target.dtype.kind == "f"
-        and panel.target.shape[1] == len(panel.schema.roles.target)
-        and series >= 1
-        and offsets[0] == 0
-        and offsets[-1] == rows
-        and bool((np.diff(offsets) >= 0).all())
-        and len(panel.ids) == series
-        and panel.starts.shape == (series,)
-        and panel.future_rows.shape == (series,)
-        and bool(((panel.future_rows >= 0) & (panel.future_rows <= np.diff(offsets))).all())
-        and (panel.elapsed is None) == (not plan.uneven)
-        and (panel.elapsed is None or panel.elapsed.shape == (rows,))
-        and (panel.origins is None) == (panel.elapsed is None)
-        and (panel.origins is None or panel.origins.shape == (series,))
-        and not np.isinf(panel.target).any()
-    )
-    for name, count in (("past", rows), ("future", rows), ("static", series)):
-        group = cast(Covariates, getattr(panel, name))
-        numbers, levels = getattr(plan, f"{name}_numbers"), getattr(plan, f"{name}_levels")
-        good = good and group.numbers.shape == (count, numbers) and group.codes.shape == (count, len(levels))
-    if not good:
-        raise FormatError(f"{where}: the training series it holds do not fit its plan; it was altered: save the model again")
-
-
-def _corrections(file: File, decoder: object, plan: Plan, where: str) -> Corrections | None:
-    levels = cast("dict[str, Plain]", decoder).get("levels")
-    if not isinstance(levels, list) or not all(isinstance(x, (int, float)) and 0 < x < 100 for x in levels):
-        raise FormatError(f"{where}: decoder.levels: expected percentages, got {levels!r}")
+def _corrections(file: File, levels: list[float], plan: Plan, where: str) -> Corrections | None:
     if not levels:
         return None
     values = file.arrays["decoder.corrections"]
-    if values.shape != (len(levels), plan.horizon) or values.dtype.kind != "f":
-        raise FormatError(f"{where}: decoder.corrections: expected shape {(len(levels), plan.horizon)}, got {values.shape}")
-    return Corrections(tuple(float(cast(float, x)) for x in levels), cast(npt.NDArray[np.float64], values))
+    checks.check_factors(values, (len(levels), plan.horizon), where)
+    return Corrections(tuple(levels), cast(npt.NDArray[np.float64], values))
 
 
 def _part(file: File, prefix: str) -> Arrays:

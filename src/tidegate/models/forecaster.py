@@ -44,6 +44,10 @@ Names = str | Sequence[str]
 Refit = Literal["warm"] | bool
 
 
+# What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
+_FAULTS = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
+
+
 @final
 @dataclass(frozen=True)
 class Fitted:
@@ -313,7 +317,7 @@ class Forecaster(Model):
         try:
             unpacked = store.unpack(file, where)
             options = from_plain(ForecastOptions, file.header["options"])
-        except (ConfigError, DataError, KeyError, ValueError, TypeError) as error:
+        except _FAULTS as error:
             raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
         model = cls.__new__(cls)
         model.options = options
@@ -331,10 +335,12 @@ class Forecaster(Model):
         if target is None:
             raise ConfigError(f"target: name the column to forecast; {table.source} has {', '.join(table.names[:20])}")
         o = self.options
-        return build_panel(
+        panel = build_panel(
             table, target=target, time=time, id=id, past=past, future=future, static=static,
             freq=o.freq, uneven=o.uneven, duplicates=o.duplicates,
         )  # fmt: skip
+        answers.check_reserved(panel.schema.roles)
+        return panel
 
     def _like_fit(self, table: Table) -> Panel:
         """A panel with the columns, clock and scales of the training data."""

@@ -28,7 +28,9 @@
 
   const open = (raw) => {
     const past = times(raw.h), next = times(raw.f);
-    return { title: raw.t, dates: raw.d === 1, past, next, history: raw.y, forecast: raw.p, truth: raw.a, baseline: raw.n, bands: raw.b };
+    const last = raw.y.length ? raw.y[raw.y.length - 1] : null;
+    const ahead = last === null ? next : [past[past.length - 1], ...next];
+    return { title: raw.t, target: raw.v, dates: raw.d === 1, past, next, last, ahead, history: raw.y, forecast: raw.p, truth: raw.a, baseline: raw.n, bands: raw.b };
   };
 
   const number = (v) => {
@@ -56,30 +58,83 @@
     return out;
   };
 
-  const DAY = 86400000, STEPS = [1e3, 6e4, 3e5, 9e5, 18e5, 36e5, 108e5, 216e5, 432e5, DAY, 2 * DAY, 4 * DAY, 7 * DAY, 14 * DAY];
-  const dateTicks = (low, high, count) => {
-    const step = STEPS.find((s) => (high - low) / s <= count);
+  const SECOND = 1e3, MINUTE = 6e4, HOUR = 36e5, DAY = 864e5;
+  const STEPS = [1, 2, 5, 10, 15, 30].map((n) => n * SECOND).concat([1, 2, 5, 10, 15, 30].map((n) => n * MINUTE),
+    [1, 2, 3, 6, 12].map((n) => n * HOUR), [1, 2, 4, 7, 14].map((n) => n * DAY));
+  const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 6000];
+
+  const evenTicks = (low, high, step) => {
     const out = [];
-    if (step) {
-      for (let t = Math.ceil(low / step) * step; t <= high; t += step) out.push(t);
-      return out;
-    }
-    const months = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200].find((m) => (high - low) / (m * 30.44 * DAY) <= count) || 6000;
-    const start = new Date(low);
-    for (let m = Math.ceil((start.getUTCFullYear() * 12 + start.getUTCMonth()) / months) * months; out.length < 50; m += months) {
+    for (let t = Math.ceil(low / step) * step; t <= high; t += step) out.push(t);
+    return out;
+  };
+
+  const monthTicks = (low, high, months) => {
+    const out = [], start = new Date(low);
+    for (let m = Math.ceil((start.getUTCFullYear() * 12 + start.getUTCMonth()) / months) * months; ; m += months) {
       const t = Date.UTC(Math.floor(m / 12), m % 12, 1);
-      if (t > high) break;
+      if (t > high) return out;
       if (t >= low) out.push(t);
+    }
+  };
+
+  // No two labels of one axis are alike: hours carry the day where the axis is longer than one.
+  const dateLabel = (t, step, span, first) => {
+    const d = new Date(t), month = d.toLocaleString("en-US", { month: "short", timeZone: "UTC" }), day = `${month} ${d.getUTCDate()}`;
+    if (step >= 360 * DAY) return String(d.getUTCFullYear());
+    if (span >= 120 * DAY) return `${month} ${d.getUTCFullYear()}`;
+    if (t % DAY === 0) return day;
+    const clock = `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}${step < MINUTE ? ":" + two(d.getUTCSeconds()) : ""}`;
+    return span > DAY || first ? `${day} ${clock}` : clock;
+  };
+
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `11px ${getComputedStyle(chart).fontFamily}`;
+
+  // Labels as they will stand, pushed inside the edges. Where two would touch: null, or, thinned, without the second.
+  const placed = (ticks, text, x, width, most, thinned) => {
+    if (ticks.length > most) return null;
+    let end = -Infinity;
+    const out = [];
+    for (const [i, t] of ticks.entries()) {
+      const label = text(t, i === 0), half = pen.measureText(label).width / 2 + 2;
+      const at = Math.min(Math.max(x(t), LEFT - 24 + half), width - half - 2);
+      if (at - half < end + 4) {
+        if (thinned) continue;
+        return null;
+      }
+      end = at + half;
+      out.push([t, at, label]);
     }
     return out;
   };
 
-  const dateLabel = (t, span) => {
-    const d = new Date(t), month = d.toLocaleString("en-US", { month: "short", timeZone: "UTC" });
-    if (span > 900 * DAY) return String(d.getUTCFullYear());
-    if (span > 70 * DAY) return d.getUTCMonth() === 0 ? String(d.getUTCFullYear()) : `${month} ${d.getUTCFullYear()}`;
-    if (t % DAY === 0) return `${month} ${d.getUTCDate()}`;
-    return `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`;
+  // The finest steps whose labels have room; with fewer than three of them, finer steps with some left out.
+  const timeAxis = (low, high, x, width) => {
+    const span = high - low, most = Math.max(7, Math.floor(width / 90));
+    const tries = [];
+    if (span < 120 * DAY) for (const step of STEPS) tries.push([step, () => evenTicks(low, high, step)]);
+    for (const months of MONTHS) tries.push([months * 30.4 * DAY, () => monthTicks(low, high, months)]);
+    const coarse = tries.filter(([step]) => span / step < 60);
+    const at = ([step, ticks], thinned) => placed(ticks(), (t, first) => dateLabel(t, step, span, first), x, width, most * (thinned ? 3 : 1), thinned);
+    for (const [i, step] of coarse.entries()) {
+      const found = at(step, false);
+      if (!found) continue;
+      for (let j = i; j >= 0 && found.length < 3; j--) {
+        const more = at(coarse[j], true);
+        if (more && more.length >= 3) return more;
+      }
+      return found;
+    }
+    return [];
+  };
+
+  const numberAxis = (low, high, x, width) => {
+    for (let count = Math.max(4, Math.floor((width - LEFT) / 110)); count > 0; count--) {
+      const found = placed(numberTicks(low, high, count), number, x, width, 50, false);
+      if (found) return found;
+    }
+    return [];
   };
 
   // A path with its gaps left open; a value between two gaps becomes a dot.
@@ -102,14 +157,20 @@
       there.push(`${x(t).toFixed(1)} ${y(hi[i]).toFixed(1)}`);
       back.unshift(`${x(t).toFixed(1)} ${y(lo[i]).toFixed(1)}`);
     });
-    if (there.length) make(parent, "path", { class: "band", "fill-opacity": opacity, d: `M${there.join("L")}L${back.join("L")}Z` });
+    const d = `M${there.join("L")}L${back.join("L")}Z`;
+    if (!there.length) return;
+    make(parent, "path", { class: "under", d });  // no wider band shines through: the colour is that of the legend
+    make(parent, "path", { class: "band", "fill-opacity": opacity, d });
   };
+
+  // From the last value of the history on, where that is known: no gap between the two.
+  const joined = (ys) => (panel.last === null ? ys : [panel.last, ...ys]);
 
   const lines = () => {
     const list = [["history", panel.past, panel.history]];
-    if (panel.baseline && shown.baseline) list.push(["baseline", panel.next, panel.baseline[1]]);
-    list.push(["forecast", panel.next, panel.forecast]);
-    if (panel.truth && shown.truth) list.push(["truth", panel.next, panel.truth]);
+    if (panel.baseline && shown.baseline) list.push(["baseline", panel.ahead, joined(panel.baseline[1])]);
+    list.push(["forecast", panel.ahead, joined(panel.forecast)]);
+    if (panel.truth && shown.truth) list.push(["truth", panel.ahead, joined(panel.truth)]);
     return list;
   };
 
@@ -144,17 +205,20 @@
       make(chart, "line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(v), y2: y(v) });
       make(chart, "text", { class: "tick", x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, number(v));
     }
-    const count = Math.max(2, Math.floor((width - LEFT) / 110));
-    for (const t of panel.dates ? dateTicks(low, high, count) : numberTicks(low, high, count)) {
+    for (const [t, at, label] of (panel.dates ? timeAxis : numberAxis)(low, high, x, width)) {
       make(chart, "line", { class: "grid", x1: x(t), x2: x(t), y1: TOP, y2: HEIGHT - BOTTOM });
-      const label = panel.dates ? dateLabel(t, high - low) : number(t);
-      make(chart, "text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": "middle" }, label);
+      make(chart, "text", { class: "tick time", x: at, y: HEIGHT - 8, "text-anchor": "middle" }, label);
     }
+    const [began, ends] = [low, high].map((t) => new Date(t).getUTCFullYear());
+    const years = began === ends ? String(began) : `${began}–${two(ends % 100)}`;
+    if (panel.dates && high - low < 120 * DAY) make(chart, "text", { class: "tick", x: 0, y: HEIGHT - 8 }, years);
+    if (panel.target) make(chart, "text", { class: "tick", x: LEFT + 6, y: TOP + 8 }, panel.target);
     const clip = make(make(chart, "defs", {}), "clipPath", { id: "inside" });
     make(clip, "rect", { x: LEFT, y: 0, width: Math.max(width - LEFT - RIGHT, 1), height: HEIGHT });
     const inside = make(chart, "g", { "clip-path": "url(#inside)" });
-    for (const [level, lo, hi] of bands()) band(inside, panel.next, lo, hi, Math.min(0.16 + 0.5 * (1 - level / 100), 0.4), x, y);
-    make(inside, "line", { class: "cut", x1: x(panel.next[0]), x2: x(panel.next[0]), y1: TOP, y2: HEIGHT - BOTTOM });
+    for (const [level, lo, hi] of bands()) band(inside, panel.ahead, joined(lo), joined(hi), data.shades[level], x, y);
+    const cut = panel.past.length ? panel.past[panel.past.length - 1] : panel.next[0];
+    make(inside, "line", { class: "cut", x1: x(cut), x2: x(cut), y1: TOP, y2: HEIGHT - BOTTOM });
     for (const [kind, xs, ys] of lines()) line(inside, kind, xs, ys, x, y);
     chart.scaleX = x;
     drawOverview(width);
@@ -166,7 +230,7 @@
     const [low, high] = whole(), [bottom, top] = extent(low, high);
     const x = scale(low, high, LEFT, width - RIGHT), y = scale(bottom, top, STRIP - 4, 4);
     line(overview, "history", panel.past, panel.history, x, y);
-    line(overview, "forecast", panel.next, panel.forecast, x, y);
+    line(overview, "forecast", panel.ahead, joined(panel.forecast), x, y);
     const from = x(range[0]), to = x(range[1]);
     make(overview, "rect", { class: "brush", x: from, y: 1, width: Math.max(to - from, 1), height: STRIP - 2 });
     overview.fromX = (px) => low + ((px - LEFT) / (width - LEFT - RIGHT || 1)) * (high - low);

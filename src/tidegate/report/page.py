@@ -18,12 +18,13 @@ import numpy as np
 from tidegate.config import Plain
 from tidegate.decode.quantiles import Floats
 from tidegate.files import write_atomic
-from tidegate.report.picture import ForecastPanel
+from tidegate.report.picture import ForecastPanel, band_shade
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.scoreboard import show
 from tidegate.tasks.verdict import headline
 
 _HORIZONS_KEPT = 10  # history in the file, in horizons: enough to look around in, small enough for 1,000 series
+_FINAL_FIT = "the data, and the held-back rows of the final fit (they chose the stopping point and the intervals' factors)"
 _MS = np.timedelta64(1, "ms")
 
 # The browser itself refuses to fetch anything, whatever an id may contain.
@@ -35,20 +36,22 @@ def forecast_page(
     title: str,
     panels: Sequence[ForecastPanel],
     evaluation: Evaluation | None = None,
-    notes: Sequence[str] = (),
+    notes: Sequence[str] | Mapping[str, Sequence[str]] = (),
     card: Mapping[str, str] | None = None,
 ) -> None:
     """Write headline figures, the verdict, an interactive chart of every panel, the table with the baselines, notes and card.
 
+    Args:  notes: sentences of the model's card, or such sentences by their headings.
     Raises: OutputError if the file cannot be written.
     """
+    headed = notes if isinstance(notes, Mapping) else {_FINAL_FIT: notes}
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         _tiles(panels, evaluation),
-        "" if evaluation is None else _sentences("Verdict", evaluation.verdict),
+        "" if evaluation is None else _sentences(_verdict_of(evaluation), evaluation.verdict),
         _chart(panels) if panels else "",
         "" if evaluation is None else _table(evaluation),
-        _sentences("Notes", notes),
+        *(_sentences(f"Notes: {heading}", said) for heading, said in headed.items()),
         _card(card or {}),
     ]
     write_atomic(path, _document(title, "\n".join(part for part in parts if part), panels).encode("utf-8", "xmlcharrefreplace"))
@@ -113,10 +116,16 @@ def _scores(evaluation: Evaluation, main: str) -> list[tuple[str, str, str]]:
     return tiles
 
 
+def _verdict_of(evaluation: Evaluation) -> str:
+    """Which figures the verdict is on: the notes of a model have figures too."""
+    windows = f"{evaluation.windows:,} window{'' if evaluation.windows == 1 else 's'} of {evaluation.horizon:,} steps"
+    return f"Verdict of the backtest or evaluation: {windows}"
+
+
 def _sentences(heading: str, sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
-    return f"<h2>{heading}</h2><ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul>"
+    return f"<h2>{html.escape(heading)}</h2><ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul>"
 
 
 def _table(evaluation: Evaluation) -> str:
@@ -137,7 +146,7 @@ def _levels(panels: Sequence[ForecastPanel]) -> list[float]:
 
 def _chart(panels: Sequence[ForecastPanel]) -> str:
     toggles = [_band_toggle(level) for level in _levels(panels)]
-    if any(panel.truth is not None for panel in panels):
+    if any(_known_truth(panel) for panel in panels):
         toggles.append(_toggle("truth", "truth"))
     names = sorted({panel.baseline[0] for panel in panels if panel.baseline is not None})
     if names:
@@ -163,7 +172,7 @@ def _chart(panels: Sequence[ForecastPanel]) -> str:
 
 
 def _band_toggle(level: float) -> str:
-    shade = 0.2 + 0.5 * (1.0 - level / 100.0)
+    shade = band_shade(level)
     box = f'<input type="checkbox" data-toggle="band" value="{level:g}" checked>'
     return f'<label>{box}<span class="key" style="background:var(--forecast);opacity:{shade:.2f}"></span>{level:g} %</label>'
 
@@ -175,7 +184,9 @@ def _toggle(what: str, name: str) -> str:
 
 def _json(panels: Sequence[ForecastPanel]) -> str:
     """The data of the chart as JSON that is safe inside a script element."""
-    plain = {"levels": _levels(panels), "panels": [_panel(panel.shortened(_HORIZONS_KEPT)) for panel in panels]}
+    levels = _levels(panels)
+    shades = {f"{level:g}": round(band_shade(level), 2) for level in levels}
+    plain = {"levels": levels, "shades": shades, "panels": [_panel(panel.shortened(_HORIZONS_KEPT)) for panel in panels]}
     # Kept in ASCII, so that line separators and lone surrogates of an id are escaped too.
     text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
@@ -186,15 +197,20 @@ def _panel(panel: ForecastPanel) -> dict[str, Plain]:
     bands: list[Plain] = [[level, _numbers(lo), _numbers(hi)] for level, (lo, hi) in sorted(panel.bands.items())]
     return {
         "t": panel.title,
+        "v": panel.target,
         "d": 1 if panel.forecast_time.dtype.kind == "M" else 0,
         "h": _runs(panel.history_time),
         "y": _numbers(panel.history),
         "f": _runs(panel.forecast_time),
         "p": _numbers(panel.forecast),
         "b": bands,
-        "a": None if panel.truth is None else _numbers(panel.truth),
+        "a": _numbers(panel.truth) if panel.truth is not None and _known_truth(panel) else None,
         "n": None if panel.baseline is None else [panel.baseline[0], _numbers(panel.baseline[1])],
     }
+
+
+def _known_truth(panel: ForecastPanel) -> bool:
+    return panel.truth is not None and bool(np.isfinite(panel.truth).any())
 
 
 def _runs(when: np.ndarray) -> list[Plain]:

@@ -6,12 +6,14 @@ Needs matplotlib, imported where it is used; draws on its own canvas, so that no
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -33,6 +35,7 @@ MOST_PANELS = 12
 HORIZONS_SHOWN = 5  # history before the forecast, in horizons
 _LEAST_HISTORY = 24  # rows of history at least, where the horizon is short
 _LONGEST_TITLE = 60
+_LONGEST_LABEL = 28
 
 # Okabe & Ito 2008: told apart with every kind of colour blindness, and in grey.
 _FORECAST, _TRUTH, _BASELINE, _VALID, _QUIET = "#0072B2", "#222222", "#D55E00", "#D55E00", "#6b6b6b"
@@ -68,6 +71,7 @@ class ForecastPanel:
     bands: Mapping[float, tuple[Floats, Floats]]  # level in percent -> lo (F,), hi (F,)
     truth: Floats | None = None  # (F,)
     baseline: tuple[str, Floats] | None = None  # name, (F,)
+    target: str = ""  # what is measured: the title of the value axis
 
     def shortened(self, horizons: int = HORIZONS_SHOWN) -> ForecastPanel:
         """The same with the last few horizons of history alone."""
@@ -81,7 +85,13 @@ class ForecastPanel:
             bands=self.bands,
             truth=self.truth,
             baseline=self.baseline,
+            target=self.target,
         )
+
+
+def band_shade(level: float) -> float:
+    """How much of the forecast's colour a band has: the wider, the paler."""
+    return min(0.2 + 0.6 * (1.0 - level / 100.0), 0.6)
 
 
 def forecast_picture(path: PathLike, panels: Sequence[ForecastPanel], title: str | None = None) -> None:
@@ -109,7 +119,7 @@ def forecast_picture(path: PathLike, panels: Sequence[ForecastPanel], title: str
 
 
 def history_picture(path: PathLike, records: Sequence[Record]) -> None:
-    """Draw a training run: losses with the best step marked, learning rate, gradient norm with the share of clipped steps.
+    """Draw a training run: losses with the best step, learning rate, gradient norm, share of clipped steps, the closing phase.
 
     Args:  records: each with `step` and any of `loss`, `validation`, `learning_rate`, `grad_norm`, `clipped_share` (0 ... 1);
         other keys are ignored, records without `step` are not drawn.
@@ -126,6 +136,7 @@ def history_picture(path: PathLike, records: Sequence[Record]) -> None:
         _draw_losses(losses, curves["loss"], curves["validation"])
         _draw_line(rate, curves["learning_rate"], "learning rate", _FORECAST)
         _draw_norm(norm, curves["grad_norm"], curves["clipped_share"])
+        _draw_closing((losses, rate, norm), records)
         norm.set_xlabel("step")
         figure.align_ylabels()
         write_atomic(path, _rendered(figure, kind))
@@ -171,21 +182,39 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 
 def _draw_panel(ax: Axes, panel: ForecastPanel) -> None:
     when, then = panel.history_time, panel.forecast_time
+    cut = when[-1] if when.size else then[0]
     _draw_values(ax, when, panel.history, color=_TRUTH, linewidth=1.1, label="history")
-    for level in sorted(panel.bands, reverse=True):
-        lo, hi = (_finite(end) for end in panel.bands[level])
-        shade = 0.16 + 0.5 * (1.0 - level / 100.0)
-        ax.fill_between(then, lo, hi, color=_FORECAST, alpha=min(shade, 0.4), linewidth=0, label=f"{level:g} %")
+    for level in sorted(panel.bands, reverse=True):  # each of a full colour, so that the legend's is the drawn one
+        (past, lo), (_, hi) = (_joined(panel, end) for end in panel.bands[level])
+        ax.fill_between(past, lo, hi, color=_mixed(_FORECAST, band_shade(level)), linewidth=0, label=f"{level:g} %")
     if panel.baseline is not None:
         name, values = panel.baseline
-        _draw_values(ax, then, values, color=_BASELINE, linewidth=1.1, linestyle=(0, (5, 2)), label=name)
-    _draw_values(ax, then, panel.forecast, color=_FORECAST, linewidth=1.9, label="forecast")
-    if panel.truth is not None:
-        _draw_values(ax, then, panel.truth, color=_TRUTH, linewidth=1.1, linestyle=(0, (1, 1)), label="truth")
-    ax.axvline(then[0], color=_QUIET, linewidth=0.7, linestyle=(0, (2, 3)))
-    ax.set_title(panel.title if len(panel.title) <= _LONGEST_TITLE else panel.title[: _LONGEST_TITLE - 1] + "…")
+        _draw_values(ax, *_joined(panel, values), color=_BASELINE, linewidth=1.1, linestyle=(0, (5, 2)), label=name)
+    _draw_values(ax, *_joined(panel, panel.forecast), color=_FORECAST, linewidth=1.9, label="forecast")
+    if panel.truth is not None and np.isfinite(panel.truth).any():
+        _draw_values(ax, *_joined(panel, panel.truth), color=_TRUTH, linewidth=1.1, linestyle=(0, (1, 1)), label="truth")
+    ax.axvline(cut, color=_QUIET, linewidth=0.7, linestyle=(0, (2, 3)))
+    title = panel.title
+    ax.set_title(title if len(title) <= _LONGEST_TITLE else title[: _LONGEST_TITLE - 1] + "…")
+    if panel.target:
+        ax.set_ylabel(panel.target if len(panel.target) <= _LONGEST_LABEL else panel.target[: _LONGEST_LABEL - 1] + "…")
     ax.margins(x=0.01)
     _time_axis(ax, then)
+
+
+def _joined(panel: ForecastPanel, values: Floats) -> tuple[np.ndarray, Floats]:
+    """Values of the horizon from the last value of the history on, where that is known: no gap between the two."""
+    if not panel.history.size or not math.isfinite(panel.history[-1]):
+        return panel.forecast_time, _finite(values)
+    return np.r_[panel.history_time[-1:], panel.forecast_time], np.r_[panel.history[-1:], _finite(values)]
+
+
+def _mixed(color: str, share: float) -> tuple[float, float, float]:
+    """A colour thinned with white."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (1.0 - share * (1.0 - part) for part in to_rgb(color))
+    return red, green, blue
 
 
 def _draw_values(ax: Axes, when: np.ndarray, values: Floats, **style: object) -> None:
@@ -203,15 +232,34 @@ def _finite(values: Floats) -> Floats:
 
 
 def _time_axis(ax: Axes, when: np.ndarray) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator, num2date
     from matplotlib.ticker import MaxNLocator
 
-    if when.dtype.kind == "M":
-        locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]  # no types there
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # no types there
-    else:
+    if when.dtype.kind != "M":
         ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=when.dtype.kind in "iu"))
+        return
+    locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]  # no types there
+    ax.xaxis.set_major_locator(locator)
+    low, high = ax.get_xlim()
+    places = [float(place) for place in locator() if low <= place <= high]
+    ticks = [num2date(place) for place in places]  # type: ignore[no-untyped-call]  # no types there
+    ax.set_xticks(places, _date_labels(ticks))
+
+
+def _date_labels(ticks: Sequence[datetime]) -> list[str]:
+    """One label a tick; what does not change from tick to tick, the year or the day, stands in a second line where it begins."""
+    gap = min((b - a for a, b in itertools.pairwise(ticks)), default=timedelta(days=1))
+    if gap >= timedelta(days=360):
+        return [f"{t:%Y}" for t in ticks]
+    fine = gap < timedelta(days=1)
+    months = gap >= timedelta(days=27)
+    labels, last = [], ""
+    for t in ticks:
+        first = f"{t:%H:%M}" if fine else f"{t:%b}" if months else f"{t:%b} {t.day}"
+        second = f"{t:%b} {t.day}, {t:%Y}" if fine else f"{t:%Y}"
+        labels.append(first if second == last else f"{first}\n{second}")
+        last = second
+    return labels
 
 
 def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
@@ -274,6 +322,24 @@ def _draw_norm(ax: Axes, norm: tuple[Floats, Floats], clipped: tuple[Floats, Flo
     if steps.size:
         right = ax.twinx()
         right.grid(False)
-        right.fill_between(steps, 100.0 * share, color=_VALID, alpha=0.2, linewidth=0, step="pre")
-        right.set_ylim(0, 100)
-        right.set_ylabel("clipped so far, %", color=_VALID)
+        right.plot(steps, 100.0 * _finite(share), color=_VALID, linewidth=1.3, linestyle=(0, (4, 1.5)))
+        top = float(np.nanmax(np.r_[0.0, 100.0 * _finite(share)]))
+        right.set_ylim(0, min(100.0, max(5.0, 1.2 * top)) if top < 100.0 else 102.0)
+        right.set_ylabel("clipped so far, %" if top else "clipped so far, %\n(no step was)", color=_VALID)
+
+
+def _draw_closing(axes: Sequence[Axes], records: Sequence[Record]) -> None:
+    """Shade the closing phase, the steps after the last validation, and say which weights are kept."""
+    checked, _ = _curve(records, "validation")
+    if not checked.size or any(r.get("member", 0) != 0 for r in records):  # the members of an ensemble each have their own
+        return
+    start, end = float(checked.max()), max(float(r["step"]) for r in records if "step" in r)
+    if end <= start:
+        axes[0].set_title("No closing phase: the model file holds the best weights.")
+        return
+    for ax in axes:
+        ax.axvspan(start, end, color="#e6e6dd", linewidth=0, zorder=0)
+    axes[0].set_title(
+        f"Closing phase (shaded) from step {start:,.0f}: it goes on from the best weights and trains on the held-back rows too.\n"
+        "The model file holds the weights of its end."
+    )

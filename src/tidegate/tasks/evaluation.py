@@ -160,7 +160,8 @@ def evaluate(windows: Windows, methods: Mapping[str, Forecasts]) -> Evaluation:
     main = next(iter(methods), None)
     leading = headline(board, main)
     naive_names = [name for name in scored if name not in methods]
-    said = verdict(board, main, naive_names, {name: figures[leading] for name, figures in by_series.items()})
+    leads = {name: figures[leading] for name, figures in by_series.items()}
+    said = verdict(board, main, naive_names, leads, _separate(windows, series))
     return Evaluation(
         table=board.table(),
         per_series=_per_series(series, by_series),
@@ -216,6 +217,14 @@ class _Series:
 def _place(measure: str) -> int:
     """Where a measure stands in the tables; the levels of coverage keep their order."""
     return MEASURE_ORDER.index(measure.split("-")[0])
+
+
+def _separate(windows: Windows, series: _Series) -> int:
+    """How many windows that share no step the known truths would fill: a step that two windows forecast counts once."""
+    stamps, place = np.unique(windows.times, return_inverse=True)
+    cells = series.code[:, None] * stamps.size + place.reshape(windows.times.shape)
+    known = len(np.unique(cells[np.isfinite(windows.truth)]))
+    return math.ceil(known / len(windows.truth[0]))
 
 
 def _score(windows: Windows, forecasts: Forecasts, scale: Floats, levels: Sequence[float]) -> _Score:

@@ -120,6 +120,9 @@ def _option_faults(o: ForecastOptions) -> list[str]:
     ]
     limits = (
         ("horizon", 10_000),
+        ("season", 1_000_000),
+        ("segment", 10_000),
+        ("paths", 10_000),
         ("lookback", 100_000),
         ("hidden_size", 4096),
         ("num_layers", 32),
@@ -144,8 +147,8 @@ def _option_faults(o: ForecastOptions) -> list[str]:
     p = o.quantiles
     if not p or any(not 0 < x < 1 for x in p) or list(p) != sorted(set(p)) or 0.5 not in p:
         faults.append(f"quantiles: expected rising probabilities between 0 and 1 with 0.5 among them, got {p}")
-    if o.lags is not None and any(lag < 1 for lag in o.lags):
-        faults.append(f"lags: expected whole numbers of at least 1, got {o.lags}")
+    if o.lags is not None and (any(not 1 <= lag <= 1_000_000 for lag in o.lags) or len(set(o.lags)) > 63):
+        faults.append(f"lags: expected at most 63 whole numbers from 1 to 1,000,000, got {o.lags}")
     if o.truncate is not None and (o.scaling != "running" or o.decode != "direct"):
         faults.append("truncate: carries state from batch to batch, which needs scaling='running' and decode='direct'")
     if o.decode == "recursive" and o.scaling == "running":

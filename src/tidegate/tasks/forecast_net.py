@@ -9,10 +9,13 @@ own samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, final
 
 from tidegate.data.lines import channel_count
+from tidegate.errors import ConfigError
 from tidegate.spec import (
     Activation,
     Add,
@@ -69,6 +72,11 @@ class Plan:
     static_levels: tuple[int, ...] = ()
     known_lines: int = 0  # lines with a learnt vector of their own; 0 = none
 
+    def __post_init__(self) -> None:
+        faults = [f"plan.{text}" for text in (*_count_faults(self), *_list_faults(self))]
+        if faults:
+            raise ConfigError("\n".join(faults))
+
     @property
     def parameters(self) -> int:
         """P: numbers the net gives for one step."""
@@ -109,6 +117,55 @@ class Plan:
     def static_channels(self) -> int:
         """Channels of a window: two that say what its scale is, and static covariates."""
         return 2 + channel_count(self.static_numbers, self.static_levels)
+
+
+MOST: dict[str, tuple[int, int]] = {  # smallest and largest of each whole number of a plan
+    "horizon": (1, 10_000), "season": (1, 1_000_000), "segment": (1, 10_000), "hidden_size": (1, 4096), "num_layers": (1, 32),
+    "past_numbers": (0, 4096), "future_numbers": (0, 4096), "static_numbers": (0, 4096), "known_lines": (0, 1_000_000),
+}  # fmt: skip
+MOST_LOOKBACK, MOST_LAG, MOST_ITEMS, MOST_LEVELS, MOST_CATEGORIES = 100_000, 1_000_000, 64, 64, 4096
+
+
+def _count_faults(plan: Plan) -> list[str]:
+    """What is wrong with the plan's numbers."""
+    faults = [
+        f"{name}: expected {low:,} to {high:,}, got {value:,}"
+        for name, (low, high) in MOST.items()
+        if not low <= (value := int(getattr(plan, name))) <= high
+    ]
+    longest = MOST_LOOKBACK + max(plan.segment, 1) - 1  # the options' longest, in whole segments
+    if not 1 <= plan.lookback <= longest or plan.lookback % max(plan.segment, 1):
+        faults.append(f"lookback: expected 1 to {longest:,}, in whole segments of {plan.segment}, got {plan.lookback:,}")
+    if not 0 <= plan.dropout < 1:
+        faults.append(f"dropout: expected 0 <= p < 1, got {plan.dropout}")
+    if plan.decode == "recursive" and plan.segment != 1:
+        faults.append(f"segment: the recursive net reads one step at a time; expected 1, got {plan.segment}")
+    if plan.decode == "recursive" and plan.scaling == "running":
+        faults.append("scaling: 'running' goes with decode='direct'; the recursive net scales by window")
+    return faults
+
+
+def _list_faults(plan: Plan) -> list[str]:
+    """What is wrong with the plan's lists."""
+    faults = []
+    if plan.bases[:1] != (0,) or not _rising(plan.bases) or plan.bases[-1] > MOST_LAG or len(plan.bases) > MOST_ITEMS:
+        faults.append(f"bases: expected 0, then at most {MOST_ITEMS - 1} rising lags up to {MOST_LAG:,}, got {plan.bases[:8]}")
+    p = plan.quantiles
+    sound = _rising(p) and all(0 < x < 1 for x in p)
+    if not sound or (plan.output == "quantile" and 0.5 not in p):
+        faults.append(f"quantiles: expected rising probabilities between 0 and 1 with 0.5 among them, got {p[:16]}")
+    columns = plan.calendar_columns
+    if not _rising(columns) or any(c < 0 for c in columns) or len(columns) > MOST_ITEMS:
+        faults.append(f"calendar_columns: expected at most {MOST_ITEMS} rising numbers of at least 0, got {columns[:8]}")
+    for name in ("past_levels", "future_levels", "static_levels"):
+        levels: tuple[int, ...] = getattr(plan, name)
+        if len(levels) > MOST_CATEGORIES or any(not 1 <= n <= MOST_LEVELS for n in levels):
+            faults.append(f"{name}: expected at most {MOST_CATEGORIES} counts of 1 to {MOST_LEVELS}, got {levels[:8]}")
+    return faults
+
+
+def _rising(values: Sequence[float]) -> bool:
+    return all(a < b for a, b in pairwise(values))
 
 
 def build_spec(plan: Plan) -> Spec:

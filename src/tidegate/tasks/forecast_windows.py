@@ -13,7 +13,7 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.data.lines import Cut, Floats, Ints, Lines, Scale, channels, running_scales, window_scale
+from tidegate.data.lines import Cut, Floats, Ints, Lines, RunningScales, Scale, channels, running_scales, window_scale
 from tidegate.tasks.forecast_net import Plan
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -44,10 +44,10 @@ class FrontEnd:
         self.lines = lines
         self._codes = _identity_codes(plan, lines, ids)
         self._whole = whole  # running scaling: read from the first row, as a stream does
-        self._running: tuple[Floats, Floats] | None = None
+        self._running: RunningScales | None = None
         self._now: Scale | None = None
         if plan.scaling == "running":
-            self._running = running_scales(lines, np.arange(lines.count, dtype=np.int64), plan.lookback)
+            self._running = running_scales(lines, plan.lookback)
 
     @classmethod
     def stepping(cls, plan: Plan, lines: Lines, now: Scale, ids: Sequence[str | int]) -> FrontEnd:
@@ -86,8 +86,7 @@ class FrontEnd:
             return self._now
         if self._running is None:
             return self._with_older(cut, window_scale(self.lines.values(cut, -self.plan.lookback, self.plan.lookback)))
-        loc, unit = self._running
-        return Scale(loc[cut.lines, cut.cutoffs], unit[cut.lines, cut.cutoffs])
+        return self._running.at(cut.lines, cut.cutoffs)
 
     def _with_older(self, cut: Cut, scale: Scale) -> Scale:
         """Where a gap fills the whole look-back, the scale of the last values before it; NaN where there never was one."""
@@ -145,9 +144,7 @@ class FrontEnd:
             return Scale(scale.loc[:, None], scale.unit[:, None])
         size = self.plan.segment
         ends = cut.cutoffs[:, None] + np.repeat(np.arange(-count // size + 1, 1) * size, size)
-        at = np.clip(ends, 0, None)
-        loc, unit = self._running
-        return Scale(loc[cut.lines[:, None], at], unit[cut.lines[:, None], at])
+        return self._running.at(cut.lines[:, None], np.clip(ends, 0, None))
 
     def _candidates(self, cut: Cut, scale: Scale, steps: int) -> npt.NDArray[np.float32]:
         """(B, steps, 2J): the naive candidates of every step of the horizon, scaled, 0 where unknown; then their masks."""

@@ -36,10 +36,11 @@ class Scoreboard:
         return tuple(m for m in first if any(math.isfinite(row[m]) for row in self.figures.values()))
 
     def best(self, measure: str) -> tuple[str, ...]:
-        """The methods with the best figure: the smallest, or for coverage the nearest to its level."""
-        distance = {method: _distance(measure, row[measure]) for method, row in self.figures.items()}
-        smallest = min((d for d in distance.values() if math.isfinite(d)), default=math.nan)
-        return tuple(method for method, d in distance.items() if d == smallest)
+        """The methods with the smallest figure; none for coverage, where chance may put anyone nearest: MSIS ranks intervals."""
+        if measure.startswith("coverage-"):
+            return ()
+        smallest = min((row[measure] for row in self.figures.values() if math.isfinite(row[measure])), default=math.nan)
+        return tuple(method for method, row in self.figures.items() if row[measure] == smallest)
 
     def table(self) -> Table:
         """One row a method."""
@@ -61,20 +62,23 @@ class Scoreboard:
     def _row(self, method: str) -> str:
         cells = []
         for measure in self.measures:
-            value = show(self.figures[method][measure])
+            value = show(self.figures[method][measure], zeros=True)
             cells.append(f"<td><b>{value}</b></td>" if method in self.best(measure) else f"<td>{value}</td>")
         return f"<tr><th>{html.escape(method)}</th>{''.join(cells)}</tr>"
 
     def _cells(self, method: str) -> list[str]:
-        return [show(self.figures[method][m]) + ("*" if method in self.best(m) else " ") for m in self.measures]
+        return [show(self.figures[method][m], zeros=True) + ("*" if method in self.best(m) else " ") for m in self.measures]
 
 
-def show(value: float) -> str:
-    """Four digits, never an exponent for everyday sizes: 0.7812, 13.91, 12,345; a dash for what is not defined."""
+def show(value: float, zeros: bool = False) -> str:
+    """Four digits, never an exponent for everyday sizes: 0.7812, 13.91, 12,345; a dash for what is not defined.
+
+    Args:  zeros: keep the zeros at the end, as the columns of a table do: 0.7800.
+    """
     if not math.isfinite(value):
         return "–"
     if value == 0.0 or 1e-4 <= abs(value) < 1e4:
-        return f"{value:.4g}"
+        return f"{value:#.4g}".rstrip(".") if zeros else f"{value:.4g}"
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.3e}"
 
 
@@ -97,12 +101,6 @@ def ratios(part: Floats, whole: Floats, group: np.ndarray, groups: int) -> Float
     above = np.bincount(group[known], weights=part[known], minlength=groups)
     below = np.bincount(group[known], weights=whole[known], minlength=groups)
     return np.asarray(np.divide(above, below, out=np.full(groups, np.nan), where=below > 0))
-
-
-def _distance(measure: str, value: float) -> float:
-    if not math.isfinite(value):
-        return math.nan
-    return abs(value - float(measure.split("-")[1]) / 100.0) if measure.startswith("coverage-") else value
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -12,15 +12,19 @@ from tidegate.tasks.scoreboard import Scoreboard, listed, show
 
 NETWORK = "tidegate"  # the method of this name is called `the network`
 _EVEN = 0.01  # beaten by less than 1 % is not beaten
-_MISS_BAND = (0.5, 1.5)  # an interval that misses less or more than this share of what it may is called too wide or too narrow
+_NOISE = 0.95  # an interval is called wrong where a right one would hold such a share once in twenty, or less often
+_LEAST_GAP = 0.03  # and where it is this far from its level
+_COUNTED = 5_000  # with more windows than this, the least gap decides alone
 _REMEDY = "use the naive forecast, or give the network more to learn from (history, series, look-back, training time)"
 
 
-def verdict(board: Scoreboard, main: str | None, naive: Sequence[str], by_series: Mapping[str, Floats]) -> tuple[str, ...]:
+def verdict(
+    board: Scoreboard, main: str | None, naive: Sequence[str], by_series: Mapping[str, Floats], windows: int
+) -> tuple[str, ...]:
     """Who wins on what, where the network loses, on how many series, and whether its intervals hold what they say.
 
     Args:  main: the method to be judged. naive: the naive methods among the others. by_series: method -> (S,), the headline
-        measure by series.
+        measure by series. windows: how many windows that share no step the truths would fill, the sample behind a coverage.
     """
     errors = [m for m in board.measures if not m.startswith("coverage-")]
     if not errors:
@@ -32,7 +36,7 @@ def verdict(board: Scoreboard, main: str | None, naive: Sequence[str], by_series
         for other in others:
             sentences += _against(board, main, other, errors, other in naive)
         sentences += _shares(main, naive, by_series, headline(board, main))
-        sentences += _coverages(board, main)
+        sentences += _coverages(board, main, windows)
     return tuple(sentences)
 
 
@@ -43,11 +47,20 @@ def headline(board: Scoreboard, main: str | None) -> str:
 
 
 def _winners(board: Scoreboard, main: str | None, errors: Sequence[str]) -> list[str]:
+    """Who is best on what; the figures stand in the table."""
     won: dict[str, list[str]] = {method: [] for method in ([main] if main else [])}
     for measure in errors:
         for method in board.best(measure):
-            won.setdefault(method, []).append(f"{measure} ({show(board.figures[method][measure])})")
-    return [f"{_upper(_name(method))} is best on {listed(measures)}." for method, measures in won.items() if measures]
+            won.setdefault(method, []).append(measure)
+    return [f"{_upper(_name(method))} is best on {_which(mine, errors)}." for method, mine in won.items() if mine]
+
+
+def _which(mine: Sequence[str], every: Sequence[str]) -> str:
+    """`all 8 measures`, `all measures but MSE`, or, of a few, their names."""
+    rest = [measure for measure in every if measure not in mine]
+    if len(mine) < 3 or len(rest) >= len(mine):
+        return listed(mine)
+    return f"all measures but {listed(rest)}" if rest else f"all {len(mine)} measures"
 
 
 def _lead(board: Scoreboard, main: str, naive: Sequence[str], measure: str) -> list[str]:
@@ -64,29 +77,32 @@ def _lead(board: Scoreboard, main: str, naive: Sequence[str], measure: str) -> l
 
 def _against(board: Scoreboard, main: str, other: str, errors: Sequence[str], is_naive: bool) -> list[str]:
     """One sentence for where the network loses to another method, one for where they are even."""
-    lost, even = [], []
-    for measure in errors:
-        mine, theirs = board.figures[main][measure], board.figures[other][measure]
-        if not (math.isfinite(mine) and math.isfinite(theirs)):
-            continue
-        pair = f"{measure} ({show(mine)} against {show(theirs)})"
-        if mine > theirs * (1.0 + _EVEN):
-            lost.append(pair)
-        elif mine >= theirs * (1.0 - _EVEN):
-            even.append(pair)
+    pairs = {m: (board.figures[main][m], board.figures[other][m]) for m in errors}
+    pairs = {m: pair for m, pair in pairs.items() if all(map(math.isfinite, pair))}
+    lost = [m for m, (mine, theirs) in pairs.items() if mine > theirs * (1.0 + _EVEN)]
+    even = [m for m, (mine, theirs) in pairs.items() if m not in lost and mine >= theirs * (1.0 - _EVEN)]
     sentences = []
     if lost:
-        sentences.append(f"{_upper(_name(main))} loses to {other} on {listed(lost)}{f': {_REMEDY}' if is_naive else ''}.")
+        remedy = f": {_REMEDY}" if is_naive else ""
+        sentences.append(f"{_upper(_name(main))} loses to {other} on {_compared(pairs, lost)}{remedy}.")
     if even:
-        sentences.append(f"{_upper(_name(main))} is no better than {other} on {listed(even)}.")
+        sentences.append(f"{_upper(_name(main))} is no better than {other} on {_compared(pairs, even)}.")
     return sentences
+
+
+def _compared(pairs: Mapping[str, tuple[float, float]], chosen: Sequence[str]) -> str:
+    """Each measure with both figures; where it is every one of many, the first of MASE and the rest alone as an example."""
+    words = {m: f"{m} ({show(mine)} against {show(theirs)})" for m, (mine, theirs) in pairs.items() if m in chosen}
+    if len(chosen) == len(pairs) > 2:
+        return f"all {len(pairs)} measures, as on {words.get('MASE', words[chosen[0]])}"
+    return listed(list(words.values()))
 
 
 def _shares(main: str, naive: Sequence[str], by_series: Mapping[str, Floats], measure: str) -> list[str]:
     """On how many series a naive method beats the network."""
     mine = by_series[main]
     total = int(np.isfinite(mine).sum())
-    if total == 0 or not naive:
+    if total < 2 or not naive:  # of one series, the sentences above say all
         return []
     wins = {method: by_series[method] < mine for method in naive}
     any_wins = int(np.any(list(wins.values()), axis=0).sum())
@@ -97,17 +113,38 @@ def _shares(main: str, naive: Sequence[str], by_series: Mapping[str, Floats], me
     return [f"{who} beats {_name(main)} on {count}."]
 
 
-def _coverages(board: Scoreboard, main: str) -> list[str]:
+def _coverages(board: Scoreboard, main: str, windows: int) -> list[str]:
     sentences = []
     for measure in board.measures:
         share = board.figures[main][measure]
         if not measure.startswith("coverage-") or not math.isfinite(share):
             continue
         level = float(measure.split("-")[1])
-        missed = (1.0 - share) / (1.0 - level / 100.0)
-        word = ": it is too wide" if missed < _MISS_BAND[0] else ": it is too narrow" if missed > _MISS_BAND[1] else ""
-        sentences.append(f"The {level:g} % interval of {_name(main)} held {100 * share:.1f} % of the truths{word}.")
+        word = _judged(share, level / 100.0, windows)
+        sentences.append(f"The {level:g} % interval of {_name(main)} held {100 * share:.1f} % of the truths: {word}.")
     return sentences
+
+
+def _judged(share: float, level: float, windows: int) -> str:
+    """Whether a share of truths held speaks against a level; truths inside a window go together, so each window counts once."""
+    low, high = _binomial_band(min(max(windows, 1), _COUNTED), level)
+    gap = share - level
+    if abs(gap) >= _LEAST_GAP and not low <= share <= high:
+        return "it is too narrow" if gap < 0 else "it is too wide"
+    return f"within what {windows:,} window{'' if windows == 1 else 's'} can tell"
+
+
+def _binomial_band(count: int, level: float) -> tuple[float, float]:
+    """The central 95 % of the shares that `count` independent draws hold of an interval that is right."""
+    total, low = 0.0, None
+    for k in range(count + 1):
+        ways = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        total += math.exp(ways + k * math.log(level) + (count - k) * math.log1p(-level))
+        if low is None and total >= (1.0 - _NOISE) / 2.0:
+            low = k
+        if low is not None and total >= (1.0 + _NOISE) / 2.0:
+            return low / count, k / count
+    return (low or 0) / count, 1.0
 
 
 def _name(method: str) -> str:
