@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     print(wrapped(repr(model), hanging="  "))
     print(figures_text(model.card))
     print(bullets(notes(model.card)))
-    print(wrapped(_ending(model.card, args, time.perf_counter() - began)))
+    print(_ending(model.card, args, time.perf_counter() - began))
     print(f"the same again:\n  {_again(args, cast(int, model.card['steps']))}")
     if model.card["interrupted"]:
         return INTERRUPTED

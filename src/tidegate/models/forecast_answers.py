@@ -325,6 +325,7 @@ def panels(
         found.append(
             ForecastPanel(
                 title=_title(panel, lines, line),
+                target=panel.schema.roles.target[line % lines.targets],
                 history_time=times_at(panel, series, np.arange(length - shown, length)[None])[0],
                 history=lines.history(line)[length - shown :],
                 forecast_time=times_at(panel, series, np.arange(length, length + core.plan.horizon)[None])[0],

@@ -224,7 +224,7 @@ def _separate(windows: Windows, series: _Series) -> int:
     stamps, place = np.unique(windows.times, return_inverse=True)
     cells = series.code[:, None] * stamps.size + place.reshape(windows.times.shape)
     known = len(np.unique(cells[np.isfinite(windows.truth)]))
-    return math.ceil(known / len(windows.truth[0]))
+    return math.ceil(known / int(windows.truth.shape[1]))
 
 
 def _score(windows: Windows, forecasts: Forecasts, scale: Floats, levels: Sequence[float]) -> _Score:
