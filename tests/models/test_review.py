@@ -190,3 +190,19 @@ def test_the_page_takes_what_the_picture_takes(fitted, tmp_path):
     newer = [np.concatenate([y, y[-12:-6]]) for y in series()]
     fitted.page(tmp_path / "c.html", truth=newer)
     assert (tmp_path / "c.html").read_text() != (tmp_path / "b.html").read_text()
+
+
+def test_an_evaluations_own_table_may_stand_against(fitted):
+    table = long_table()
+    model = tg.Forecaster(horizon=4, season=12, **SMALL).fit(table, target="sales", time="when", id="shop")
+    found = model.evaluate(table)
+    again = model.evaluate(table, against={"before": found.forecasts})
+    rows = dict(zip(again.table["method"], again.table["MAE"], strict=True))
+    assert rows["before"] == pytest.approx(rows["tidegate"])
+
+
+def test_validation_that_cannot_be_held_back_is_refused():
+    with pytest.raises(tg.ConfigError, match="at least the horizon, 6 rows, got 2"):
+        tg.Forecaster(horizon=6, validation=2)
+    with pytest.raises(tg.ConfigError, match="500 rows cannot be held back, the longest series"):
+        tg.Forecaster(horizon=6, validation=500, **SMALL).fit(series())

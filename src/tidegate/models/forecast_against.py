@@ -30,7 +30,7 @@ def foreign_forecasts(name: str, source: object, roles: Roles, time: str, window
     them.
     Raises: DataError that names the column, or the series and step, that is missing, or the line that stands twice.
     """
-    table = read_table(source)
+    table = _renamed(read_table(source), roles, time)
     who = f"{table.source} (against {name!r})"
     _check_columns(table, who, [c for c in (roles.id, time, "forecast") if c])
     extra = [c for c in ("target", "cutoff") if c in table.names and (c == "cutoff" or len(roles.target) > 1)]
@@ -43,6 +43,15 @@ def foreign_forecasts(name: str, source: object, roles: Roles, time: str, window
         lo={level: columns[f"forecast-lo-{level:g}"] for level in have},
         hi={level: columns[f"forecast-hi-{level:g}"] for level in have},
     )
+
+
+def _renamed(table: Table, roles: Roles, time: str) -> Table:
+    """The table with the names of the data, where it has the plain ones that an evaluation writes: id and time."""
+    plain = {"id": roles.id, "time": time}
+    names = {n: wanted for n, wanted in plain.items() if wanted and n in table.names and wanted not in table.names}
+    if not names:
+        return table
+    return Table({names.get(n, n): table.columns[n] for n in table.names}, source=table.source, kind=table.kind)
 
 
 def _check_columns(table: Table, who: str, needed: Sequence[str]) -> None:

@@ -155,6 +155,8 @@ def _option_faults(o: ForecastOptions) -> list[str]:
         faults.append("scaling: 'running' goes with decode='direct'; the recursive net scales by window")
     if o.decode == "recursive" and (o.segment or 1) != 1:
         faults.append(f"segment: the recursive net reads one step at a time; expected 1 or nothing, got {o.segment}")
+    if o.validation is not None and o.validation < o.horizon:
+        faults.append(f"validation: expected at least the horizon, {o.horizon} rows, got {o.validation}")
     if o.patience < 0:
         faults.append(f"patience: expected at least 0, got {o.patience}")
     if o.output == "negative_binomial" and (o.lower or 0.0) < 0:
@@ -266,6 +268,11 @@ class ForecastProblem:
         self.front = FrontEnd(plan, self.lines, ids=self.ids)
         self.train_end = self._train_ends()
         self._usable = np.flatnonzero(self.train_end >= plan.horizon + 1).astype(np.int64)
+        if hold_back and options.validation is not None and not (self.lines.lengths > self.train_end).any():
+            raise ConfigError(
+                f"validation: {options.validation} rows cannot be held back, the longest series of {panel.source} has "
+                f"{int(self.lines.lengths.max(initial=0))} and must keep some to train on; hold back fewer"
+            )
         if not len(self._usable):  # every series is short: part of the horizon is better than none
             self._usable = np.flatnonzero(self.train_end >= 2).astype(np.int64)
         self._spec = build_spec(plan)
