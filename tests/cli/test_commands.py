@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tidegate
+from tidegate.cli.common import program
 from tidegate.format import read
 
 from .conftest import SMALL, Cli, csv, process
@@ -42,7 +43,7 @@ def test_a_budget_is_replayable_to_the_same_bytes(cli: Cli, data: Path, tmp_path
 
     monkeypatch.setattr(run, "steps_for", lambda *_: 23)
     said = cli("fit", "forecast", data, *SMALL, "--budget", "1s", "-o", tmp_path / "a")
-    assert "the same again:\n  tidegate fit forecast " in said.out
+    assert f"the same again:\n  {program()} fit forecast " in said.out
     assert " --steps 23 --seed " in said.out
     monkeypatch.undo()
     assert cli("fit", "forecast", data, *SMALL, "--steps", "23", "-o", tmp_path / "b").status == 0
