@@ -16,7 +16,7 @@ FORMS = {
     "carried": {"scaling": "running", "truncate": 2},
     "recursive": {"decode": "recursive"},
     "long horizon": {"horizon": 24},
-    "validation=1": {"validation": 1},
+    "validation=horizon": {"validation": 4},
 }
 
 
