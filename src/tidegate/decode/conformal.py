@@ -46,13 +46,6 @@ def calibrate(truth: Floats, lo: Floats, hi: Floats, median: Floats, level: floa
     return factor
 
 
-def calibrate_levels(
-    truth: Floats, lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats
-) -> dict[float, Floats]:
-    """The factor (F,) of each level, rising; see `calibrate`."""
-    return {level: calibrate(truth, lo[level], hi[level], median, level) for level in sorted(lo)}
-
-
 def apply(
     lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats, factors: Mapping[float, Floats]
 ) -> tuple[dict[float, Floats], dict[float, Floats]]:

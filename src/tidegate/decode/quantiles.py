@@ -1,4 +1,4 @@
-"""Quantiles of a forecast. In: a grid of quantiles, or a distribution's parameters. Out: wanted quantiles, or samples.
+"""Quantiles of a forecast. In: a grid of quantiles, or a distribution's parameters. Out: wanted quantiles.
 
 Runs on NumPy alone. Knows nothing of series, scaling or files; conformal.py makes the intervals keep their promise.
 Probabilities lie on the last axis of every answer: parameters (...) and P probabilities give (..., P).
@@ -55,15 +55,6 @@ def at_levels(q: ArrayLike, trained: Probabilities, wanted: Probabilities) -> Fl
     right = np.minimum(left + 1, have.size - 1)
     rising = np.maximum.accumulate((1.0 - weight) * grid[..., left] + weight * grid[..., right], axis=-1)
     return np.asarray(rising[..., np.argsort(order, kind="stable")])
-
-
-def interval_probabilities(levels: Sequence[float] = (80, 95)) -> tuple[float, ...]:
-    """The rising probabilities at the two ends of each central interval; (80, 95) gives (.025, .1, .9, .975).
-
-    Raises: ConfigError unless each level is a percentage from 1 to below 100, given once.
-    """
-    ends = [end for level in checked_levels(levels) for end in level_ends(level)]
-    return tuple(sorted(ends))
 
 
 def checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
@@ -144,24 +135,6 @@ def negative_binomial_quantile(mean: ArrayLike, dispersion: ArrayLike, p: Probab
     live = np.isfinite(m) & np.isfinite(a) & (m > 0.0)
     answer[live] = _search_count(m[live], a[live], level[live])
     return np.asarray(answer.reshape(full))
-
-
-def sample_gaussian(mean: ArrayLike, scale: ArrayLike, *, rng: np.random.Generator) -> Floats:
-    """One draw for each pair of parameters; give (S, ...) parameters for S paths."""
-    return np.asarray(rng.normal(_float(mean), _positive("scale", scale)))
-
-
-def sample_student_t(df: ArrayLike, loc: ArrayLike, scale: ArrayLike, *, rng: np.random.Generator) -> Floats:
-    """One draw for each triple of parameters."""
-    freedom, centre, spread = np.broadcast_arrays(_positive("df", df), _float(loc), _positive("scale", scale))
-    return np.asarray(centre + spread * rng.standard_t(freedom))
-
-
-def sample_negative_binomial(mean: ArrayLike, dispersion: ArrayLike, *, rng: np.random.Generator) -> Floats:
-    """One draw for each pair of parameters: a Poisson count whose rate is Gamma distributed. Whole numbers as float64."""
-    m, a = np.broadcast_arrays(_float(mean), _positive("dispersion", dispersion))
-    rate = rng.gamma(1.0 / a, a * m)
-    return np.asarray(rng.poisson(rate), dtype=np.float64)
 
 
 def _float(value: ArrayLike) -> Floats:

@@ -51,7 +51,6 @@ class ForecastStream:
         if policy not in ("reject", "hold", "reset"):
             raise ConfigError(f"policy: expected 'reject', 'hold' or 'reset', got {policy!r}")
         self._core, self._policy, self._levels = core, policy, checked_levels(levels)
-        self._origin = panel
         self._panel = panel
         self._running = _Running(core, panel) if core.plan.scaling == "running" else None
 

@@ -76,10 +76,6 @@ class FrontEnd:
         y = self.lines.values(cut, 0, self.plan.horizon, until=until)
         return _scaled(y, scale)
 
-    def reach(self) -> int:
-        """Rows of history that a window reads, at most."""
-        return max(self.plan.lookback, max(self.plan.bases))
-
     def scale(self, cut: Cut) -> Scale:
         """loc and unit of each window."""
         if self._now is not None:
