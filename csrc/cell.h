@@ -1,0 +1,157 @@
+/* The pointwise mathematics of the cells, forward above backward. The common subset of C99 and C++17: no libc, no branches.
+ *
+ * The file that includes this one defines, for one type at a time:
+ *   TG_REAL          a number, or a vector of them with + - * / and unary minus
+ *   TG_INLINE        how small functions are declared
+ *   TG_SET(c)        a TG_REAL of the constant c
+ *   TG_FMA(a, b, c)  a * b + c
+ *   TG_LESS(a, b, x, y)  x where a < b, else y; y where a or b is NaN
+ * and either TG_EXP(x) and TG_EXPM1(x), or, for 32-bit numbers, TG_POW2(s), 2^k from s = k + 1.5 * 2^23 with k in [-126, 127].
+ *
+ * A cell is two functions over the `products` of one unit. Forward turns them into what backward needs, in place:
+ *   forward(g, h, c, &h_next, &c_next)
+ *   backward(g, h, c, dh, dc, d, &dh_prev, &dc_prev): dh, dc are gradients of h_next, c_next; d those of the products;
+ *   dh_prev, dc_prev what reaches the old state beside the products.
+ * Names: docs/explanation/cells.md derives each. */
+
+/* e^x and e^x - 1. Reduction to r = x - k ln 2, |r| <= ln 2 / 2 in two parts (Cody & Waite 1980); the polynomial is that of Cephes
+ * expf (Moshier 1989). Relative error below 2e-7 over all numbers whose result is not denormal. NaN stays NaN. */
+#ifndef TG_EXP
+TG_INLINE TG_REAL tg_clamp(TG_REAL x, TG_REAL low, TG_REAL high) {
+  x = TG_LESS(x, low, low, x);
+  return TG_LESS(high, x, high, x);
+}
+
+/* Returns e^r - 1; power = 2^(k - lower). */
+TG_INLINE TG_REAL tg_reduced_expm1(TG_REAL x, TG_REAL lower, TG_REAL *power) {
+  const TG_REAL magic = TG_SET(12582912.0f);
+  const TG_REAL shifted = TG_FMA(x, TG_SET(1.44269504088896341f), magic);
+  const TG_REAL k = shifted - magic;
+  TG_REAL r = TG_FMA(k, TG_SET(-0.693359375f), x);
+  r = TG_FMA(k, TG_SET(2.12194440e-4f), r);
+  const TG_REAL r2 = r * r;
+  const TG_REAL low = TG_FMA(TG_SET(1.6666665459e-1f), r, TG_SET(5.0000001201e-1f));
+  const TG_REAL middle = TG_FMA(TG_SET(8.3334519073e-3f), r, TG_SET(4.1665795894e-2f));
+  const TG_REAL high = TG_FMA(TG_SET(1.9875691500e-4f), r, TG_SET(1.3981999507e-3f));
+  const TG_REAL q = TG_FMA(TG_FMA(high, r2, middle), r2, low);
+  *power = TG_POW2(shifted - lower);
+  return TG_FMA(q, r2, r);
+}
+
+/* Clamped: at least 1.2e-38, at most 2.4e38. */
+TG_INLINE TG_REAL tg_exp_clamped(TG_REAL x) {
+  TG_REAL power;
+  const TG_REAL p = tg_reduced_expm1(tg_clamp(x, TG_SET(-87.33654f), TG_SET(88.37626f)), TG_SET(0.0f), &power);
+  return TG_FMA(p, power, power);
+}
+
+TG_INLINE TG_REAL tg_exp(TG_REAL x) {
+  const TG_REAL lowest = TG_SET(-87.33654f), highest = TG_SET(88.72283f), zero = TG_SET(0.0f), one = TG_SET(1.0f);
+  const TG_REAL within = tg_clamp(x, lowest, highest);
+  /* Half the power and twice the result where x > 1: 2^128 is not a number, 2^-127 is denormal. */
+  const TG_REAL shift = TG_LESS(one, within, one, zero);
+  TG_REAL power;
+  const TG_REAL p = tg_reduced_expm1(within, shift, &power);
+  const TG_REAL y = TG_FMA(p, power, power) * (one + shift);
+  return TG_LESS(x, lowest, zero, TG_LESS(highest, x, one / zero, y));
+}
+
+TG_INLINE TG_REAL tg_expm1_within(TG_REAL x, TG_REAL bound) {
+  TG_REAL power;
+  const TG_REAL p = tg_reduced_expm1(tg_clamp(x, -bound, bound), TG_SET(0.0f), &power);
+  return TG_FMA(p, power, power - TG_SET(1.0f));
+}
+#define TG_EXP_CLAMPED(x) tg_exp_clamped(x)
+#define TG_EXPM1_WITHIN(x, bound) tg_expm1_within(x, bound)
+#else
+TG_INLINE TG_REAL tg_exp(TG_REAL x) { return TG_EXP(x); }
+#define TG_EXP_CLAMPED(x) TG_EXP(x)
+#define TG_EXPM1_WITHIN(x, bound) TG_EXPM1(TG_LESS(bound, x, bound, x))
+#endif
+
+/* 1 / (1 + e^-x) */
+TG_INLINE TG_REAL tg_sigmoid(TG_REAL x) { return TG_SET(1.0f) / (TG_SET(1.0f) + TG_EXP_CLAMPED(-x)); }
+
+/* (e^2x - 1) / (e^2x + 1), exact to the last bits near 0 too; 1 in 32 bits from |x| = 9.02, in 64 from 19.1. */
+TG_INLINE TG_REAL tg_tanh(TG_REAL x) {
+  const TG_REAL m = TG_EXPM1_WITHIN(x + x, TG_SET(40.0f));
+  return m / (m + TG_SET(2.0f));
+}
+
+/* Elman 1990. h' = tanh(g) */
+TG_INLINE void tg_rnn_tanh_forward(TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL *h_next, TG_REAL *c_next) {
+  *h_next = g[0] = tg_tanh(g[0]);
+  *c_next = c;
+  (void)h;
+}
+TG_INLINE void tg_rnn_tanh_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
+                                    TG_REAL *dc_prev) {
+  d[0] = dh * TG_FMA(-g[0], g[0], TG_SET(1.0f));
+  *dh_prev = TG_SET(0.0f);
+  *dc_prev = dc;
+  (void)h, (void)c;
+}
+
+/* Le et al. 2015. h' = max(0, g); NaN stays NaN */
+TG_INLINE void tg_rnn_relu_forward(TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL *h_next, TG_REAL *c_next) {
+  *h_next = g[0] = TG_LESS(g[0], TG_SET(0.0f), TG_SET(0.0f), g[0]);
+  *c_next = c;
+  (void)h;
+}
+TG_INLINE void tg_rnn_relu_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
+                                    TG_REAL *dc_prev) {
+  d[0] = TG_LESS(TG_SET(0.0f), g[0], dh, TG_SET(0.0f));
+  *dh_prev = TG_SET(0.0f);
+  *dc_prev = dc;
+  (void)h, (void)c;
+}
+
+/* Hochreiter & Schmidhuber 1997; Gers et al. 2000. g = i, f, g, o
+ * i, f, o = sigmoid(.)   g = tanh(.)   c' = f c + i g   h' = o tanh(c') */
+TG_INLINE void tg_lstm_forward(TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL *h_next, TG_REAL *c_next) {
+  g[0] = tg_sigmoid(g[0]);
+  g[1] = tg_sigmoid(g[1]);
+  g[2] = tg_tanh(g[2]);
+  g[3] = tg_sigmoid(g[3]);
+  *c_next = TG_FMA(g[1], c, g[0] * g[2]);
+  *h_next = g[3] * tg_tanh(*c_next);
+  (void)h;
+}
+TG_INLINE void tg_lstm_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
+                                TG_REAL *dc_prev) {
+  const TG_REAL one = TG_SET(1.0f), i = g[0], f = g[1], n = g[2], o = g[3];
+  const TG_REAL t = tg_tanh(TG_FMA(f, c, i * n));
+  const TG_REAL dc_total = TG_FMA(dh * o, TG_FMA(-t, t, one), dc);
+  d[0] = dc_total * n * (i * (one - i));
+  d[1] = dc_total * c * (f * (one - f));
+  d[2] = dc_total * i * TG_FMA(-n, n, one);
+  d[3] = dh * t * (o * (one - o));
+  *dh_prev = TG_SET(0.0f);
+  *dc_prev = dc_total * f;
+  (void)h;
+}
+
+/* Cho et al. 2014, reset after the product (PyTorch, cuDNN). g = a_n, r, z, u with u = U_n h + b of the candidate
+ * r, z = sigmoid(.)   n = tanh(a_n + r u)   h' = (1 - z) n + z h */
+TG_INLINE void tg_gru_forward(TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL *h_next, TG_REAL *c_next) {
+  g[1] = tg_sigmoid(g[1]);
+  g[2] = tg_sigmoid(g[2]);
+  g[0] = tg_tanh(TG_FMA(g[1], g[3], g[0]));
+  *h_next = TG_FMA(g[2], h - g[0], g[0]);
+  *c_next = c;
+}
+TG_INLINE void tg_gru_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
+                               TG_REAL *dc_prev) {
+  const TG_REAL one = TG_SET(1.0f), n = g[0], r = g[1], z = g[2], u = g[3];
+  const TG_REAL da = dh * (one - z) * TG_FMA(-n, n, one);
+  d[0] = da;
+  d[1] = da * u * (r * (one - r));
+  d[2] = dh * (h - n) * (z * (one - z));
+  d[3] = da * r;
+  *dh_prev = dh * z;
+  *dc_prev = dc;
+  (void)c;
+}
+
+#undef TG_EXP_CLAMPED
+#undef TG_EXPM1_WITHIN

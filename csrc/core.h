@@ -1,0 +1,106 @@
+/* What the parts of the core share: the shape of a call in memory, its plan and its barriers. No templates of the standard library
+ * and no inline functions with linkage: files compiled for different instruction sets include this one. */
+#ifndef TIDEGATE_CORE_H
+#define TIDEGATE_CORE_H
+
+#include "tidegate.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <sched.h>
+
+namespace tg {
+
+/* Sizes in elements. A unit block is one vector of units; padded lanes hold zeros. */
+struct Layout {
+  int64_t lanes, blocks; /* blocks of `lanes` units that hold H */
+  int64_t kept, gates;   /* vectors of a block that are kept; those that one product makes */
+  int64_t h_row;         /* blocks * lanes */
+  int64_t kept_row;      /* blocks * kept * lanes */
+  int64_t gate_rows;     /* blocks * gates * lanes: rows of a weight matrix, padded */
+  int64_t x_vectors, x_row; /* vectors that hold I; stride of x in scratch, one vector longer so that rows do not share cache sets */
+  int64_t hs_row, d_row;    /* h_row and kept_row, one vector longer for the same reason */
+  int64_t block_rows;       /* rows of time and batch that are walked between two products with x */
+};
+
+/* Rows of the batch that one team walks, longest first, so that the active rows only shrink. */
+struct Group {
+  int64_t rows, steps, total;  /* steps of the longest row; total of the lengths */
+  int64_t before;              /* totals of the groups before */
+  const int64_t *order;        /* [rows] places in the batch */
+  const int64_t *active;       /* [steps + 1] rows longer than t */
+  const int64_t *offset;       /* [steps + 1] active rows before t */
+};
+
+struct Barrier {
+  int arrived, phase;
+};
+
+/* Threads 0..size-1 meet. Spins, then yields: the wait is a fraction of a step unless the machine is busy. */
+static inline void meet(Barrier *barrier, int size) {
+  if (size == 1) return;
+  const int phase = __atomic_load_n(&barrier->phase, __ATOMIC_RELAXED);
+  if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == size) {
+    __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&barrier->phase, phase + 1, __ATOMIC_RELEASE);
+    return;
+  }
+  for (int spins = 0; __atomic_load_n(&barrier->phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+    if (spins > 20000) sched_yield();
+  }
+}
+
+constexpr int max_threads = 256;
+
+/* Weights of one direction as the kernels read them; NULL where not needed. */
+struct Weights {
+  void *x_panels, *h_panels; /* forward: [panel][K][width * lanes] */
+  void *start;               /* [kept_row] biases, where sums start */
+  void *dh_panels, *dx_panels; /* backward: [panel of columns][gate row][width * lanes] */
+};
+
+/* One call, complete. A team is a group of rows in one direction; its threads split the units and meet once a step. */
+struct Job {
+  tg_layer layer;
+  tg_outputs out;
+  tg_gradients grad;
+  Layout layout;
+  const Group *groups;
+  int group_count, team_count, team_size, threads;
+  bool keep;              /* forward: fill the reserve */
+  bool packed;            /* the weights are laid out already */
+  Weights weights[2];
+  char **scratch;         /* [team] bytes of the team's own */
+  char *reserve;          /* [D * total rows]; NULL: none */
+  int64_t total;          /* sum of all lengths */
+  void *dx_other;         /* [B,T,I] of the backward direction, summed at the end */
+  Barrier everyone, *team_barriers;
+};
+
+/* Arrays start on cache lines. */
+static inline int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* One build of the kernels. */
+struct Kernels {
+  const char *name;
+  int lanes[2]; /* of TG_F32, TG_F64 */
+  void (*forward)(Job *, int rank);
+  void (*backward)(Job *, int rank);
+  void (*pack)(Job *, int rank); /* the forward's weights alone */
+  int64_t (*scratch_bytes)(const Job &, const Group &, bool backward);
+  /* w [N,K] and b [N]; panels: scratch of (N + lanes) * (K + 1) numbers, rounded up to vectors */
+  void (*linear)(int dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b, void *y,
+                 int64_t y_row, void *panels);
+  void (*softmax)(int dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y);
+  void (*norm)(int dtype, int64_t m, int64_t k, const void *x, const void *gain, const void *bias, double eps, void *y);
+  void (*pool)(int dtype, int pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);
+  void (*apply)(int dtype, int function, int64_t n, const void *x, void *y);
+  double (*peak)(int64_t rounds); /* operations of `rounds` rounds of independent fused multiply-adds */
+};
+
+}  // namespace tg
+#endif

@@ -1,0 +1,461 @@
+/* The C interface: checks, plans, memory, the choice of a build. In: tidegate.h's structures. Out: jobs for the kernels. */
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "plan.h"
+#include "pool.h"
+
+namespace tg {
+#ifdef TG_HAVE_AVX512
+extern const Kernels kernels_avx512;
+#endif
+#ifdef TG_HAVE_AVX2
+extern const Kernels kernels_avx2;
+#endif
+#ifdef TG_HAVE_SSE2
+extern const Kernels kernels_sse2;
+#endif
+#ifdef TG_HAVE_NEON
+extern const Kernels kernels_neon;
+#endif
+#ifdef TG_HAVE_GENERIC
+extern const Kernels kernels_generic;
+#endif
+}  // namespace tg
+
+namespace {
+
+using tg::Group;
+using tg::Job;
+using tg::Kernels;
+using tg::Plan;
+
+thread_local char message[256] = "";
+
+template <class... Args> tg_status fail(tg_status status, const char *format, Args... args) {
+  std::snprintf(message, sizeof message, format, args...);
+  return status;
+}
+
+/* Builds that are here and that the processor can run, best first. */
+std::vector<const Kernels *> runnable() {
+  std::vector<const Kernels *> found;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#ifdef TG_HAVE_AVX512
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma"))
+    found.push_back(&tg::kernels_avx512);
+#endif
+#ifdef TG_HAVE_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&tg::kernels_avx2);
+#endif
+#endif
+#ifdef TG_HAVE_SSE2
+  found.push_back(&tg::kernels_sse2);
+#endif
+#ifdef TG_HAVE_NEON
+  found.push_back(&tg::kernels_neon);
+#endif
+#ifdef TG_HAVE_GENERIC
+  found.push_back(&tg::kernels_generic);
+#endif
+  return found;
+}
+
+std::mutex choosing;
+const Kernels *chosen = nullptr;
+
+const Kernels *by_name(const char *name) {
+  for (const Kernels *k : runnable())
+    if (!name || !*name || !std::strcmp(k->name, name)) return k;
+  return nullptr;
+}
+
+const Kernels *kernels() {
+  const std::lock_guard<std::mutex> lock(choosing);
+  if (!chosen) {
+    const char *wanted = std::getenv("TIDEGATE_ISA");
+    chosen = by_name(wanted);
+    if (!chosen) fail(TG_NO_ISA, "TIDEGATE_ISA: expected one of '%s', got '%s'", tg_isas(), wanted ? wanted : "");
+  }
+  return chosen;
+}
+
+/* Memory that calls borrow: what is given back is kept for the next call, up to a bound, since fresh pages cost more than a short
+ * sequence. */
+class Memory {
+ public:
+  explicit Memory(size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (auto &slot : kept_)
+        if (slot.bytes >= bytes && (!at_.bytes || slot.bytes < at_.bytes)) std::swap(slot, at_);
+    }
+    if (at_.bytes >= bytes) return;
+    const size_t rounded = (bytes + bytes / 8 + 4095) / 4096 * 4096;
+    at_ = {static_cast<char *>(std::aligned_alloc(4096, rounded)), rounded};
+    if (!at_.data) at_.bytes = 0;
+  }
+  ~Memory() {
+    if (at_.bytes <= most_kept) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (auto &slot : kept_)
+        if (slot.bytes < at_.bytes) std::swap(slot, at_);
+    }
+    std::free(at_.data);
+  }
+  Memory(const Memory &) = delete;
+  Memory &operator=(const Memory &) = delete;
+  char *data() const { return at_.data; }
+
+ private:
+  struct Slot {
+    char *data;
+    size_t bytes;
+  };
+  static constexpr size_t most_kept = size_t(64) << 20;
+  static std::mutex mutex_;
+  static Slot kept_[4];
+  Slot at_ = {nullptr, 0};
+};
+std::mutex Memory::mutex_;
+Memory::Slot Memory::kept_[4] = {};
+
+tg_status check(const tg_layer *l) {
+  if (!l) return fail(TG_BAD_ARGUMENT, "layer: expected a structure, got NULL");
+  if (l->cell < TG_RNN_TANH || l->cell > TG_GRU) return fail(TG_BAD_ARGUMENT, "cell: expected 0 to 3, got %d", l->cell);
+  if (l->dtype != TG_F32 && l->dtype != TG_F64) return fail(TG_BAD_ARGUMENT, "dtype: expected 0 or 1, got %d", l->dtype);
+  if (l->directions != 1 && l->directions != 2) return fail(TG_BAD_ARGUMENT, "directions: expected 1 or 2, got %d", l->directions);
+  constexpr int64_t most = int64_t(1) << 40;
+  for (int64_t size : {l->batch, l->steps, l->input_size, l->hidden_size})
+    if (size < 0 || size > most) return fail(TG_BAD_ARGUMENT, "sizes: expected 0 to 2^40, got %lld", (long long)size);
+  if (l->hidden_size < 1) return fail(TG_BAD_ARGUMENT, "hidden_size: expected at least 1, got 0");
+  for (int64_t b = 0; l->lengths && b < l->batch; ++b)
+    if (l->lengths[b] < 0 || l->lengths[b] > l->steps)
+      return fail(TG_BAD_ARGUMENT, "lengths: expected 0 to %lld, got %lld in row %lld", (long long)l->steps, (long long)l->lengths[b],
+                  (long long)b);
+  if (l->batch && l->steps && l->input_size && !l->x) return fail(TG_BAD_ARGUMENT, "x: expected an array, got NULL");
+  if ((l->zone_h || l->zone_c) && l->zone_steps != 1 && l->zone_steps != l->steps)
+    return fail(TG_BAD_ARGUMENT, "zone_steps: expected 1 or %lld, got %lld", (long long)l->steps, (long long)l->zone_steps);
+  return TG_OK;
+}
+
+tg_status check_weights(const tg_layer &l) {
+  for (int d = 0; d < l.directions; ++d)
+    if ((!l.weight_ih[d] && l.input_size) || !l.weight_hh[d]) return fail(TG_BAD_ARGUMENT, "weights: expected two matrices a direction, got NULL");
+  return TG_OK;
+}
+
+size_t number_bytes(const tg_layer &l) { return l.dtype == TG_F32 ? 4 : 8; }
+
+/* First bytes of a reserve: who wrote it. */
+struct Header {
+  uint64_t magic;
+  int32_t threads, lanes, cell, recompute;
+  int64_t total;
+};
+constexpr uint64_t magic = 0x31657461676564ull;
+constexpr size_t header_bytes = 64;
+
+/* Bytes of the laid out weights of one direction; sets the pointers where memory is given. */
+size_t lay_out_weights(tg::Weights *w, const Job &job, char *memory, bool forward, bool backward) {
+  const tg::Layout &l = job.layout;
+  size_t used = 0;
+  const auto take = [&](void **part, int64_t count) {
+    *part = memory ? memory + used : nullptr;
+    used += size_t(tg::round_up(count * int64_t(number_bytes(job.layer))));
+  };
+  if (forward) {
+    take(&w->x_panels, l.gate_rows * job.layer.input_size);
+    take(&w->h_panels, l.gate_rows * job.layer.hidden_size);
+    take(&w->start, l.kept_row);
+  }
+  if (backward) {
+    take(&w->dh_panels, l.gate_rows * l.h_row);
+    take(&w->dx_panels, l.gate_rows * l.x_vectors * l.lanes);
+    if (!job.grad.dx) w->dx_panels = nullptr;
+  }
+  return used;
+}
+
+struct Call {
+  Job *job;
+  void (*body)(Job *, int);
+};
+void enter(void *data, int rank) {
+  auto *call = static_cast<Call *>(data);
+  call->body(call->job, rank);
+}
+
+/* Completes a job with memory and threads, and runs it. */
+tg_status execute(Job *job, const Plan &plan, const Kernels &k, int wanted, bool backward) {
+  job->layout = plan.layout;
+  job->groups = plan.groups.data();
+  job->group_count = int(plan.groups.size());
+  job->team_count = job->group_count * job->layer.directions;
+  job->total = plan.total;
+  const bool forward_weights = !job->packed && (!backward || job->layer.recompute);
+  std::vector<size_t> bytes;
+  size_t all = 0;
+  for (int team = 0; team < job->team_count; ++team) {
+    bytes.push_back(all);
+    all += size_t(k.scratch_bytes(*job, plan.groups[size_t(team % job->group_count)], backward));
+  }
+  tg::Weights none = {};
+  const size_t weights = job->packed ? 0 : lay_out_weights(&none, *job, nullptr, forward_weights, backward);
+  const bool other_dx = backward && job->grad.dx && job->layer.directions == 2;
+  const size_t dx = other_dx ? size_t(job->layer.batch * job->layer.steps * job->layer.input_size) * number_bytes(job->layer) : 0;
+  const Memory memory(all + weights * size_t(job->layer.directions) + dx + 64);
+  if (!memory.data()) return fail(TG_NO_MEMORY, "scratch: expected %zu bytes, got none", all + weights * 2 + dx);
+  std::vector<char *> scratch;
+  for (size_t offset : bytes) scratch.push_back(memory.data() + offset);
+  char *at = memory.data() + all;
+  if (!job->packed)
+    for (int d = 0; d < job->layer.directions; ++d, at += weights) lay_out_weights(&job->weights[d], *job, at, forward_weights, backward);
+  job->dx_other = other_dx ? at : nullptr;
+  job->scratch = scratch.data();
+  std::vector<tg::Barrier> barriers(size_t(job->team_count), tg::Barrier{0, 0});
+  job->team_barriers = barriers.data();
+  tg::Lease lease(std::min(wanted, job->team_count * plan.team_size));
+  const auto run = [&](int threads) {
+    job->threads = threads;
+    job->team_size = threads == job->team_count * plan.team_size ? plan.team_size : 1;
+    job->everyone = tg::Barrier{0, 0};
+    Call call = {job, backward ? k.backward : k.forward};
+    if (threads == lease.threads()) return lease.run(enter, &call);
+    enter(&call, 0);
+    return true;
+  };
+  if (!run(lease.threads())) run(1);
+  return TG_OK;
+}
+
+template <class F> tg_status guarded(F f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc &) {
+    return fail(TG_NO_MEMORY, "plan: no memory%s", "");
+  }
+}
+
+tg_status forward(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out);
+
+}  // namespace
+
+struct tg_packed {
+  const Kernels *kernels;
+  tg_layer layer;
+  tg::Weights weights[2];
+  char *memory;
+};
+
+namespace {
+
+tg_status forward(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out) {
+  const Kernels *k = kernels();
+  if (!k) return TG_NO_ISA;
+  tg_status status = check(layer);
+  if (status == TG_OK && !packed) status = check_weights(*layer);
+  if (status != TG_OK) return status;
+  if (!out || !out->hn || (layer->cell == TG_LSTM && !out->cn) || (!out->y && layer->batch && layer->steps))
+    return layer->batch == 0 ? TG_OK : fail(TG_BAD_ARGUMENT, "outputs: expected y, hn and the LSTM's cn, got NULL%s", "");
+  if (packed && (packed->kernels != k || packed->layer.cell != layer->cell || packed->layer.dtype != layer->dtype ||
+                 packed->layer.directions != layer->directions || packed->layer.input_size != layer->input_size ||
+                 packed->layer.hidden_size != layer->hidden_size))
+    return fail(TG_BAD_ARGUMENT, "packed: expected the layer's cell, dtype, sizes and instruction set (%s)", k->name);
+  return guarded([&] {
+    const int threads = tg::get_threads();
+    const Plan plan = tg::plan_of(*layer, *k, threads, false);
+    Job job = {};
+    job.layer = *layer;
+    job.out = *out;
+    job.packed = packed != nullptr;
+    if (packed) std::memcpy(job.weights, packed->weights, sizeof job.weights);
+    job.keep = out->reserve != nullptr;
+    if (job.keep) {
+      const Header header = {magic, threads, int32_t(plan.layout.lanes), layer->cell, layer->recompute, plan.total};
+      std::memcpy(out->reserve, &header, sizeof header);
+      job.reserve = static_cast<char *>(out->reserve) + header_bytes;
+    }
+    return execute(&job, plan, *k, threads, false);
+  });
+}
+
+}  // namespace
+
+extern "C" {
+
+size_t tg_reserve_bytes(const tg_layer *layer) {
+  const Kernels *k = kernels();
+  if (!k || check(layer) != TG_OK) return 0;
+  const tg::Layout l = tg::layout_of(*layer, *k, false);
+  const int64_t a_row = (layer->recompute ? 0 : l.kept_row) + (layer->cell == TG_LSTM ? l.h_row : 0);
+  return header_bytes + size_t(tg::total_of(*layer) * layer->directions * a_row) * number_bytes(*layer);
+}
+
+tg_status tg_forward(const tg_layer *layer, const tg_outputs *out) { return forward(layer, nullptr, out); }
+
+tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out) {
+  if (!packed) return fail(TG_BAD_ARGUMENT, "packed: expected weights, got NULL%s", "");
+  return forward(layer, packed, out);
+}
+
+tg_status tg_backward(const tg_layer *layer, const tg_gradients *io) {
+  const Kernels *k = kernels();
+  if (!k) return TG_NO_ISA;
+  tg_status status = check(layer);
+  if (status == TG_OK) status = check_weights(*layer);
+  if (status != TG_OK) return status;
+  if (!io || !io->reserve || (!io->y && layer->batch && layer->steps)) return fail(TG_BAD_ARGUMENT, "gradients: expected y and reserve, got NULL%s", "");
+  return guarded([&] {
+    Header header;
+    std::memcpy(&header, io->reserve, sizeof header);
+    if (header.magic != magic || header.lanes != k->lanes[layer->dtype] || header.cell != layer->cell || header.recompute != layer->recompute ||
+        header.total != tg::total_of(*layer))
+      return fail(TG_BAD_ARGUMENT, "reserve: expected that of this layer's forward pass on %s", k->name);
+    const Plan plan = tg::plan_of(*layer, *k, header.threads, true);
+    Job job = {};
+    job.layer = *layer;
+    job.grad = *io;
+    job.reserve = static_cast<char *>(const_cast<void *>(io->reserve)) + header_bytes;
+    return execute(&job, plan, *k, header.threads, true);
+  });
+}
+
+tg_status tg_pack(const tg_layer *layer, tg_packed **packed) {
+  const Kernels *k = kernels();
+  if (!k) return TG_NO_ISA;
+  tg_layer sizes = layer ? *layer : tg_layer{};
+  sizes.batch = sizes.steps = 0;
+  sizes.lengths = nullptr;
+  tg_status status = check(layer ? &sizes : nullptr);
+  if (status == TG_OK) status = check_weights(sizes);
+  if (status != TG_OK) return status;
+  return guarded([&] {
+    auto made = std::make_unique<tg_packed>();
+    Job job = {};
+    job.layer = sizes;
+    job.layout = tg::layout_of(sizes, *k, false);
+    job.threads = 1;
+    const size_t bytes = lay_out_weights(&job.weights[0], job, nullptr, true, false);
+    made->memory = static_cast<char *>(std::aligned_alloc(64, bytes * size_t(sizes.directions) + 64));
+    if (!made->memory) return fail(TG_NO_MEMORY, "packed: expected %zu bytes, got none", bytes);
+    for (int d = 0; d < sizes.directions; ++d) lay_out_weights(&job.weights[d], job, made->memory + size_t(d) * bytes, true, false);
+    k->pack(&job, 0);
+    made->kernels = k;
+    made->layer = sizes;
+    std::memcpy(made->weights, job.weights, sizeof job.weights);
+    *packed = made.release();
+    return TG_OK;
+  });
+}
+
+void tg_unpack(tg_packed *packed) {
+  if (!packed) return;
+  std::free(packed->memory);
+  delete packed;
+}
+
+tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b, void *y, int64_t y_row) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  const Memory memory(size_t((k + 64) * 4 * build->lanes[dtype != TG_F32]) * 8);
+  if (!memory.data()) return fail(TG_NO_MEMORY, "scratch: no memory%s", "");
+  build->linear(dtype, m, n, k, x, x_row, w, b, y, y_row, memory.data());
+  return TG_OK;
+}
+
+tg_status tg_softmax(int32_t dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  build->softmax(dtype, m, k, lengths, x, y);
+  return TG_OK;
+}
+
+tg_status tg_norm(int32_t dtype, int64_t m, int64_t k, const void *x, const void *gain, const void *bias, double eps, void *y) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  build->norm(dtype, m, k, x, gain, bias, eps, y);
+  return TG_OK;
+}
+
+tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  build->pool(dtype, pooling, b, t, c, lengths, x, y);
+  return TG_OK;
+}
+
+tg_status tg_apply(int32_t dtype, int32_t function, int64_t n, const void *x, void *y) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  build->apply(dtype, function, n, x, y);
+  return TG_OK;
+}
+
+tg_status tg_set_num_threads(int32_t threads) {
+  if (threads < 1 || threads > tg::max_threads) return fail(TG_BAD_ARGUMENT, "threads: expected 1 to %d, got %d", tg::max_threads, threads);
+  tg::set_threads(threads);
+  return TG_OK;
+}
+int32_t tg_get_num_threads(void) { return tg::get_threads(); }
+void tg_use_openmp(tg_parallel parallel, tg_query team_size, tg_query rank) { tg::use_openmp(parallel, team_size, rank); }
+
+const char *tg_isa(void) {
+  const Kernels *k = kernels();
+  return k ? k->name : "";
+}
+
+tg_status tg_set_isa(const char *name) {
+  const Kernels *found = by_name(name);
+  if (!found) return fail(TG_NO_ISA, "instruction set: expected one of '%s', got '%s'", tg_isas(), name);
+  const std::lock_guard<std::mutex> lock(choosing);
+  chosen = found;
+  return TG_OK;
+}
+
+const char *tg_isas(void) {
+  static const std::string names = [] {
+    std::string all;
+    for (const Kernels *k : runnable()) all += (all.empty() ? "" : " ") + std::string(k->name);
+    return all;
+  }();
+  return names.c_str();
+}
+
+double tg_peak(int32_t threads, double seconds) {
+  const Kernels *k = kernels();
+  if (!k || threads < 1 || threads > tg::max_threads) return 0.0;
+  using Clock = std::chrono::steady_clock;
+  struct Run {
+    const Kernels *kernels;
+    double seconds, operations[tg::max_threads];
+  } run = {k, seconds, {}};
+  tg::Lease lease(threads);
+  const auto body = [](void *data, int rank) {
+    auto *own = static_cast<Run *>(data);
+    const auto start = Clock::now();
+    double past = 0.0;
+    while (past < own->seconds) {
+      own->operations[rank] += own->kernels->peak(100000);
+      past = std::chrono::duration<double>(Clock::now() - start).count();
+    }
+    own->operations[rank] /= past;
+  };
+  if (!lease.run(body, &run)) return 0.0;
+  double total = 0.0;
+  for (double operations : run.operations) total += operations;
+  return total / 1e9;
+}
+
+const char *tg_message(void) { return message; }
+
+}  // extern "C"

@@ -1,0 +1,98 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace tg {
+namespace {
+
+/* Between two products with x lie as many rows as keep their gates and inputs in the second-level cache, and enough of them for
+ * full tiles and few passes over the sums of the weights' gradients. */
+int64_t block_rows(int64_t numbers_a_row, int64_t bytes_a_number, bool backward) {
+  const int64_t cache = backward ? 1 << 20 : 1 << 19, least = backward ? 192 : 96, most = 512;
+  return std::min(std::max(cache / (numbers_a_row * bytes_a_number), least), most);
+}
+
+struct Split {
+  int groups, team_size;
+};
+
+/* Rows side by side on several threads need no meeting, but each thread then reads all weights for few rows; splitting the units
+ * costs a meeting a step, which must be small beside the step. */
+Split split(const tg_layer &layer, int gates, int threads) {
+  const int each = std::max(1, threads / layer.directions);
+  if (each == 1 || layer.batch == 0) return {1, 1};
+  const double step = double(gates) * double(layer.hidden_size) * double(layer.hidden_size) * double(layer.batch);
+  constexpr double meeting = 16384; /* multiply-adds that pay for a meeting */
+  const int by_rows = int(std::min<int64_t>(each, layer.batch));
+  const bool few_rows = layer.batch < 4 * each;
+  if (few_rows && step / each >= meeting) return {1, each};
+  const int team = by_rows * 2 <= each && step / each >= meeting ? each / by_rows : 1;
+  return {by_rows, team};
+}
+
+void add_group(Plan *plan, const std::vector<int64_t> &sorted, const tg_layer &layer, int which, int groups, int64_t *at) {
+  Group group = {};
+  int64_t *order = at;
+  for (size_t k = 0; k < sorted.size(); ++k) { /* to and fro, so that the totals are even: 0 1 1 0 0 1 1 0 */
+    const int place = int(k % size_t(groups)), turn = int(k / size_t(groups) % 2);
+    if ((turn ? groups - 1 - place : place) == which) order[group.rows++] = sorted[k];
+  }
+  const auto length = [&](int64_t k) { return layer.lengths ? layer.lengths[order[k]] : layer.steps; };
+  group.steps = group.rows ? length(0) : 0;
+  int64_t *active = order + group.rows, *offset = active + group.steps + 1;
+  int64_t n = group.rows;
+  for (int64_t t = 0; t <= group.steps; ++t) {
+    while (n > 0 && length(n - 1) <= t) --n;
+    active[t] = n;
+    offset[t] = group.total;
+    group.total += n;
+  }
+  group.order = order;
+  group.active = active;
+  group.offset = offset;
+  group.before = plan->total;
+  plan->total += group.total;
+  plan->groups.push_back(group);
+}
+
+}  // namespace
+
+int64_t total_of(const tg_layer &layer) {
+  return layer.lengths ? std::accumulate(layer.lengths, layer.lengths + layer.batch, int64_t(0)) : layer.batch * layer.steps;
+}
+
+Layout layout_of(const tg_layer &layer, const Kernels &kernels, bool backward) {
+  Layout l = {};
+  l.lanes = kernels.lanes[layer.dtype];
+  l.blocks = (layer.hidden_size + l.lanes - 1) / l.lanes;
+  l.kept = layer.cell == TG_LSTM || layer.cell == TG_GRU ? 4 : 1;
+  l.gates = layer.cell == TG_GRU ? 3 : l.kept;
+  l.h_row = l.blocks * l.lanes;
+  l.kept_row = l.h_row * l.kept;
+  l.gate_rows = l.h_row * l.gates;
+  l.x_vectors = (layer.input_size + l.lanes - 1) / l.lanes;
+  l.x_row = (l.x_vectors + 1) * l.lanes;
+  l.hs_row = l.h_row + l.lanes;
+  l.d_row = l.kept_row + l.lanes;
+  l.block_rows = block_rows(l.kept_row + l.x_row + (backward ? l.hs_row : 0), layer.dtype == TG_F32 ? 4 : 8, backward);
+  return l;
+}
+
+Plan plan_of(const tg_layer &layer, const Kernels &kernels, int threads, bool backward) {
+  Plan plan = {};
+  plan.layout = layout_of(layer, kernels, backward);
+  const Split chosen = split(layer, int(plan.layout.gates), threads);
+  plan.team_size = chosen.team_size;
+  std::vector<int64_t> sorted(size_t(layer.batch));
+  std::iota(sorted.begin(), sorted.end(), int64_t(0));
+  if (layer.lengths)
+    std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) { return layer.lengths[a] > layer.lengths[b]; });
+  const int64_t numbers_a_group = 2 * (layer.steps + 1) + layer.batch / chosen.groups + 1;
+  plan.numbers.resize(size_t(numbers_a_group * chosen.groups));
+  plan.groups.reserve(size_t(chosen.groups));
+  for (int g = 0; g < chosen.groups; ++g) add_group(&plan, sorted, layer, g, chosen.groups, plan.numbers.data() + g * numbers_a_group);
+  return plan;
+}
+
+}  // namespace tg

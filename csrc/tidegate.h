@@ -1,0 +1,128 @@
+/* The C interface of Tidegate's recurrent core. C99 and C++.
+ *
+ * Letters: B batch, T time, I input, H hidden, G gates * H, D directions (1 or 2).
+ * Arrays are row-major and contiguous unless strides are named; strides count elements. `real` is float where dtype is TG_F32,
+ * double where it is TG_F64. Inputs are read only and may alias each other; an output aliases nothing else of the call.
+ * The caller owns every array. Nothing is kept after a call but the pool's threads and scratch memory.
+ * No function throws. A status other than TG_OK means that the contents of the outputs are undefined; tg_message() says why.
+ * Every function may be called from several threads at once.
+ *
+ * Rows: x is padded on the right. A row of length 0 is legal and returns its initial state; outputs past a row's length are 0,
+ * and what x holds there is not read. The backward direction starts at each row's last valid step.
+ *
+ * Same bits (forward): each product is summed from the bias over k = 0..K-1 of x, then of h, in one chain of fused
+ * multiply-adds (baseline: multiply, then add), so a row's values do not depend on the batch, the cutting of time or the threads. */
+#ifndef TIDEGATE_H
+#define TIDEGATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum tg_status {
+  TG_OK = 0,
+  TG_BAD_ARGUMENT = 1, /* a size, an enum or a pointer is out of its range */
+  TG_NO_MEMORY = 2,    /* scratch memory could not be had; nothing leaks */
+  TG_NO_ISA = 3        /* TIDEGATE_ISA names a build that is missing here or that this processor cannot run */
+} tg_status;
+
+typedef enum tg_cell { TG_RNN_TANH = 0, TG_RNN_RELU = 1, TG_LSTM = 2, TG_GRU = 3 } tg_cell; /* GRU: reset after the product */
+typedef enum tg_dtype { TG_F32 = 0, TG_F64 = 1 } tg_dtype;
+
+/* One layer in D directions over a padded batch. Gate order i,f,g,o and r,z,n, as PyTorch's. */
+typedef struct tg_layer {
+  int32_t cell, dtype;
+  int32_t directions;             /* 1 or 2 */
+  int32_t recompute;              /* keep only the states for backward and rebuild the gates there */
+  int64_t batch, steps;           /* B >= 0, T >= 0 */
+  int64_t input_size, hidden_size; /* I >= 0, H >= 1 */
+  const int64_t *lengths;         /* [B] 0 <= length <= T, or NULL: every row has T steps */
+  const void *x;                  /* real [B,T,I] with strides x_batch, x_step, 1 */
+  int64_t x_batch, x_step;
+  const void *weight_ih[2];       /* real [G,I] one a direction */
+  const void *weight_hh[2];       /* real [G,H] */
+  const void *bias_ih[2];         /* real [G], or NULL: zero */
+  const void *bias_hh[2];
+  const void *h0, *c0;            /* real [D,B,H], or NULL: zero; c0 of the LSTM alone */
+  const void *zone_h, *zone_c;    /* real [D,Z,B,H] in [0,1], or NULL: the share of the old state that stays (zoneout) */
+  int64_t zone_steps;             /* Z: T, or 1 for the same share at every step */
+  const void *drop_h;             /* real [D,B,H], or NULL: factor of h where it enters weight_hh (variational dropout) */
+} tg_layer;
+
+/* Outputs of the forward pass. */
+typedef struct tg_outputs {
+  void *y;                        /* real [B,T,D*H] with strides y_batch, y_step, 1 */
+  int64_t y_batch, y_step;
+  void *hn, *cn;                  /* real [D,B,H]; cn of the LSTM alone, else NULL */
+  void *reserve;                  /* tg_reserve_bytes(), 64-byte aligned, for tg_backward; NULL: inference */
+} tg_outputs;
+
+/* Gradients: what comes in, what goes out. */
+typedef struct tg_gradients {
+  const void *y;                  /* the forward's y, unchanged, with its strides */
+  int64_t y_batch, y_step;
+  const void *reserve;            /* the forward's, read only: backward may run twice */
+  const void *dy;                 /* real [B,T,D*H] with strides, or NULL: zero; not read past a row's length */
+  int64_t dy_batch, dy_step;
+  const void *dhn, *dcn;          /* real [D,B,H], or NULL: zero */
+  void *dx;                       /* real [B,T,I] with strides, or NULL: not wanted; 0 past a row's length */
+  int64_t dx_batch, dx_step;
+  void *dh0, *dc0;                /* real [D,B,H], or NULL */
+  void *dweight_ih[2], *dweight_hh[2], *dbias_ih[2], *dbias_hh[2]; /* as the weights, or NULL; overwritten */
+} tg_gradients;
+
+/* Bytes of `reserve` for this layer with the threads that are set now; 0 for inference shapes of no work. */
+size_t tg_reserve_bytes(const tg_layer *layer);
+
+tg_status tg_forward(const tg_layer *layer, const tg_outputs *out);
+tg_status tg_backward(const tg_layer *layer, const tg_gradients *io);
+
+/* Weights of one layer laid out for the kernels, once, for many short calls. Read only; safe to share between threads. */
+typedef struct tg_packed tg_packed;
+tg_status tg_pack(const tg_layer *layer, tg_packed **packed); /* reads cell, dtype, directions, sizes, weights, biases */
+void tg_unpack(tg_packed *packed);                            /* frees; NULL is allowed */
+tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out); /* weights not read */
+
+/* Primitives of the running half. Rows do not depend on each other; sums run over k = 0..K-1 in one chain. */
+
+/* y [M,N] = x [M,K] w[N,K]^T + b [N] (b may be NULL). x_row, y_row: strides of rows. */
+tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b,
+                    void *y, int64_t y_row);
+/* y [M,K] = softmax over the first lengths[m] values of each row, 0 past them; lengths may be NULL. y may be x. */
+tg_status tg_softmax(int32_t dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y);
+/* y [M,K] = (x - mean) / sqrt(variance + eps) * gain + bias, a row at a time. y may be x. */
+tg_status tg_norm(int32_t dtype, int64_t m, int64_t k, const void *x, const void *gain, const void *bias, double eps, void *y);
+/* y [B,C] over the first lengths[b] of T steps of x [B,T,C]: the mean or the maximum; 0 for rows of length 0. */
+typedef enum tg_pooling { TG_MEAN = 0, TG_MAX = 1 } tg_pooling;
+tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);
+/* y [N] = f(x), elementwise. Relative error of TG_F32 at most 2e-7 where neither x nor f(x) is denormal. y may be x. */
+typedef enum tg_function { TG_EXP = 0, TG_TANH = 1, TG_SIGMOID = 2 } tg_function;
+tg_status tg_apply(int32_t dtype, int32_t function, int64_t n, const void *x, void *y);
+
+/* Threads that one call uses, the caller's included: 1 to 256. */
+tg_status tg_set_num_threads(int32_t threads);
+int32_t tg_get_num_threads(void);
+/* Runs `body(data)` on `threads` threads at once: GOMP_parallel of an OpenMP runtime that is loaded already. With it the pool starts
+ * no threads of its own beside that runtime's. `team_size` and `rank` are omp_get_num_threads and omp_get_thread_num. */
+typedef void (*tg_parallel)(void (*body)(void *), void *data, unsigned threads, unsigned flags);
+typedef int (*tg_query)(void);
+void tg_use_openmp(tg_parallel parallel, tg_query team_size, tg_query rank); /* NULLs: back to the own pool */
+
+/* "avx512", "avx2", "sse2" or "neon": what runs. Chosen at the first call: TIDEGATE_ISA, else the best that the processor has. */
+const char *tg_isa(void);
+/* Chooses by name, for tests; NULL: the best. TG_NO_ISA leaves it unchanged. Not while another call runs. */
+tg_status tg_set_isa(const char *name);
+/* The builds that this processor can run, separated by spaces, best first. */
+const char *tg_isas(void);
+/* Fused multiply-adds on registers alone: GFLOP/s of `threads` threads over about `seconds`, float32. */
+double tg_peak(int32_t threads, double seconds);
+/* What the last failure of this thread was: what, expected, got. Valid until the thread's next failure. */
+const char *tg_message(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
