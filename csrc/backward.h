@@ -58,7 +58,8 @@ template <class T, class C> class Backward : Team<T, C> {
     T *g = s.gates + at_row * l.kept_row + at * C::kept;
     V<T> v[C::kept], h_next, c_next;
     for (int k = 0; k < C::kept; ++k) v[k] = load(g + k * l.lanes);
-    C::forward(v, load(s.h_prev + at_row * l.hs_row + at), C::has_c ? load(c_before(t, r) + at) : V<T>{}, &h_next, &c_next);
+    C::open(v, C::has_c ? load(c_before(t, r) + at) : V<T>{}, &c_next);
+    if (C::output_kept) C::output(v, load(s.h_prev + at_row * l.hs_row + at), c_next, &h_next);
     for (int k = 0; k < C::kept; ++k) store(g + k * l.lanes, v[k]);
   }
 

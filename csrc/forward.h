@@ -35,10 +35,14 @@ template <class T, class C> class Forward : Team<T, C> {
     const int64_t n = group.active[t], ending = group.active[t + 1];
     for (int64_t p = own_panels.first; p < own_panels.last; ++p) {
       this->product_of_h(p, gates, s.hd[t & 1], l.h_row, n);
+      const int64_t first = panels.first(p), last = panels.first(p + 1);
+      if (C::has_gates)
+        for (int64_t r = 0; r < n; ++r)
+          for (int64_t u = first; u < last; ++u) open_gates(t, r, u, gates);
       for (int64_t r = 0; r < n; ++r)
-        for (int64_t u = panels.first(p); u < panels.first(p + 1); ++u) unit_block(t, r, u, gates);
+        for (int64_t u = first; u < last; ++u) make_output(t, r, u, gates);
       for (int64_t r = ending; r < n; ++r)
-        for (int64_t u = panels.first(p); u < panels.first(p + 1); ++u) finish(r, u, s.h[(t + 1) & 1], c_after(t, r));
+        for (int64_t u = first; u < last; ++u) finish(r, u, s.h[(t + 1) & 1], c_after(t, r));
     }
     this->meet();
   }
@@ -52,23 +56,35 @@ template <class T, class C> class Forward : Team<T, C> {
     return t && kept_c ? reserve.c + (group.offset[t - 1] + row) * l.h_row : s.c + row * l.h_row;
   }
 
-  inline __attribute__((always_inline)) void unit_block(int64_t t, int64_t r, int64_t u, T *gates) {
-    const int64_t at = u * l.lanes, left = this->valid(u);
+  /* First pointwise pass over a block of units. Its c before zoneout waits in h's place for the second. */
+  inline __attribute__((always_inline)) void open_gates(int64_t t, int64_t r, int64_t u, T *gates) {
+    const int64_t at = u * l.lanes;
     T *g = gates + r * l.kept_row + at * C::kept;
-    V<T> v[C::kept], h_next, c_next;
+    V<T> v[C::kept], c_next;
     for (int k = 0; k < C::kept; ++k) v[k] = load(g + k * l.lanes);
-    const V<T> h = load(s.h[t & 1] + r * l.h_row + at), c = C::has_c ? load(c_before(t, r) + at) : V<T>{};
-    C::forward(v, h, c, &h_next, &c_next);
+    const V<T> c = C::has_c ? load(c_before(t, r) + at) : V<T>{};
+    C::open(v, c, &c_next);
+    for (int k = 0; k < C::kept; ++k) store(g + k * l.lanes, v[k]);
+    if (!C::has_c) return;
+    store(s.h[(t + 1) & 1] + r * l.h_row + at, c_next);
+    if (layer.zone_c) c_next = zoned(layer.zone_c, t, r, at, this->valid(u), c, c_next);
+    store(c_after(t, r) + at, c_next);
+  }
+
+  inline __attribute__((always_inline)) void make_output(int64_t t, int64_t r, int64_t u, T *gates) {
+    const int64_t at = u * l.lanes, left = this->valid(u);
+    T *g = gates + r * l.kept_row + at * C::kept, *h_after = s.h[(t + 1) & 1] + r * l.h_row + at;
+    V<T> v[C::kept], h_next;
+    for (int k = 0; k < C::kept; ++k) v[k] = load(g + k * l.lanes);
+    const V<T> h = load(s.h[t & 1] + r * l.h_row + at);
+    C::output(v, h, C::has_c ? load(h_after) : V<T>{}, &h_next);
     if (layer.zone_h) h_next = zoned(layer.zone_h, t, r, at, left, h, h_next);
-    if (C::has_c && layer.zone_c) c_next = zoned(layer.zone_c, t, r, at, left, c, c_next);
-    if (job.keep && !layer.recompute)
-      for (int k = 0; k < C::kept; ++k) store(g + k * l.lanes, v[k]);
-    store(s.h[(t + 1) & 1] + r * l.h_row + at, h_next);
+    for (int k = 0; k < C::output_kept; ++k) store(g + k * l.lanes, v[k]);
+    store(h_after, h_next);
     if (layer.drop_h) {
       const T *drop = this->state_row(static_cast<const T *>(layer.drop_h), r) + at;
       store(s.hd[(t + 1) & 1] + r * l.h_row + at, h_next * load_upto(drop, left));
     }
-    if (C::has_c) store(c_after(t, r) + at, c_next);
     store_upto(this->y_row(static_cast<T *>(job.out.y), job.out.y_batch, job.out.y_step, r, t) + at, h_next, left);
   }
 
