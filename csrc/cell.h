@@ -51,11 +51,12 @@ TG_INLINE TG_REAL tg_exp_clamped(TG_REAL x) {
 TG_INLINE TG_REAL tg_exp(TG_REAL x) {
   const TG_REAL lowest = TG_SET(-87.33654f), highest = TG_SET(88.72283f), zero = TG_SET(0.0f), one = TG_SET(1.0f);
   const TG_REAL within = tg_clamp(x, lowest, highest);
-  /* Half the power and twice the result where x > 1: 2^128 is not a number, 2^-127 is denormal. */
-  const TG_REAL shift = TG_LESS(one, within, one, zero);
+  /* Far from 0 the power is moved and moved back at the end: 2^128 is not a number, and near 2^-126 p * power is denormal. */
+  const TG_REAL shift = TG_LESS(within, -one, TG_SET(-24.0f), TG_LESS(one, within, one, zero));
+  const TG_REAL back = TG_LESS(within, -one, TG_SET(5.9604644775390625e-8f), one + shift);
   TG_REAL power;
   const TG_REAL p = tg_reduced_expm1(within, shift, &power);
-  const TG_REAL y = TG_FMA(p, power, power) * (one + shift);
+  const TG_REAL y = TG_FMA(p, power, power) * back;
   return TG_LESS(x, lowest, zero, TG_LESS(highest, x, one / zero, y));
 }
 
@@ -107,7 +108,7 @@ TG_INLINE void tg_rnn_relu_output(TG_REAL *g, TG_REAL h, TG_REAL c_next, TG_REAL
 }
 TG_INLINE void tg_rnn_relu_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
                                     TG_REAL *dc_prev) {
-  d[0] = TG_LESS(TG_SET(0.0f), g[0], dh, TG_SET(0.0f));
+  d[0] = TG_LESS(g[0], TG_SET(1.17549435e-38f), TG_SET(0.0f), dh); /* NaN lets dh through, as in PyTorch */
   *dh_prev = TG_SET(0.0f);
   *dc_prev = dc;
   (void)h, (void)c;
