@@ -92,9 +92,8 @@ struct Kernels {
   void (*backward)(Job *, int rank);
   void (*pack)(Job *, int rank); /* the forward's weights alone */
   int64_t (*scratch_bytes)(const Job &, const Group &, bool backward);
-  /* w [N,K] and b [N]; panels: scratch of (N + lanes) * (K + 1) numbers, rounded up to vectors */
-  void (*linear)(int dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b, void *y,
-                 int64_t y_row, void *panels);
+  void (*pack_linear)(int dtype, int64_t n, int64_t k, const void *w, const void *b, void *packed); /* N rounded up to lanes, * (K + 1) */
+  void (*linear)(int dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *packed, void *y, int64_t y_row);
   void (*softmax)(int dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y);
   void (*norm)(int dtype, int64_t m, int64_t k, const void *x, const void *gain, const void *bias, double eps, void *y);
   void (*pool)(int dtype, int pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);

@@ -1,4 +1,5 @@
 /* The C interface: checks, plans, memory, the choice of a build. In: tidegate.h's structures. Out: jobs for the kernels. */
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -274,6 +275,13 @@ struct tg_packed {
   char *memory;
 };
 
+struct tg_packed_linear {
+  const Kernels *kernels;
+  int32_t dtype;
+  int64_t n, k;
+  char *memory;
+};
+
 namespace {
 
 tg_status forward(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out) {
@@ -382,13 +390,65 @@ void tg_unpack(tg_packed *packed) {
   delete packed;
 }
 
-tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b, void *y, int64_t y_row) {
+tg_status tg_pack_linear(int32_t dtype, int64_t n, int64_t k, const void *w, const void *b, tg_packed_linear **packed) {
   const Kernels *build = kernels();
   if (!build) return TG_NO_ISA;
-  const Memory memory(size_t((k + 64) * 4 * build->lanes[dtype != TG_F32]) * 8);
-  if (!memory.data()) return fail(TG_NO_MEMORY, "scratch: no memory%s", "");
-  build->linear(dtype, m, n, k, x, x_row, w, b, y, y_row, memory.data());
+  if ((dtype != TG_F32 && dtype != TG_F64) || n < 0 || k < 0 || (n && k && !w) || !packed)
+    return fail(TG_BAD_ARGUMENT, "linear: expected dtype 0 or 1, sizes of at least 0 and weights, got dtype %d, N %lld, K %lld", dtype, (long long)n,
+                (long long)k);
+  const int64_t outputs = (n + build->lanes[dtype] - 1) / build->lanes[dtype] * build->lanes[dtype];
+  return guarded([&] {
+    auto made = std::make_unique<tg_packed_linear>(tg_packed_linear{build, dtype, n, k, nullptr});
+    const size_t bytes = size_t(tg::round_up(outputs * (k + 1) * 8 + 64));
+    made->memory = static_cast<char *>(std::aligned_alloc(64, bytes));
+    if (!made->memory) return fail(TG_NO_MEMORY, "linear: expected %zu bytes, got none", bytes);
+    build->pack_linear(dtype, n, k, w, b, made->memory);
+    *packed = made.release();
+    return TG_OK;
+  });
+}
+
+void tg_unpack_linear(tg_packed_linear *packed) {
+  if (!packed) return;
+  std::free(packed->memory);
+  delete packed;
+}
+
+tg_status tg_linear_packed(int64_t m, const void *x, int64_t x_row, const tg_packed_linear *packed, void *y, int64_t y_row) {
+  if (!packed || m < 0) return fail(TG_BAD_ARGUMENT, "linear: expected packed weights and at least 0 rows, got %lld rows", (long long)m);
+  struct Rows {
+    int64_t m;
+    const char *x;
+    int64_t x_row;
+    const tg_packed_linear *packed;
+    char *y;
+    int64_t y_row;
+    int threads;
+  } rows = {m, static_cast<const char *>(x), x_row, packed, static_cast<char *>(y), y_row, 1};
+  constexpr double worth_a_thread = 1 << 19; /* multiply-adds */
+  const double work = double(m) * double(packed->n) * double(packed->k);
+  tg::Lease lease(int(std::min(double(tg::get_threads()), 1.0 + work / worth_a_thread)));
+  const auto body = [](void *data, int rank) {
+    const auto &own = *static_cast<const Rows *>(data);
+    const int64_t first = own.m * rank / own.threads, last = own.m * (rank + 1) / own.threads;
+    const size_t bytes = own.packed->dtype == TG_F32 ? 4 : 8;
+    own.packed->kernels->linear(own.packed->dtype, last - first, own.packed->n, own.packed->k, own.x + size_t(first * own.x_row) * bytes, own.x_row,
+                                own.packed->memory, own.y + size_t(first * own.y_row) * bytes, own.y_row);
+  };
+  rows.threads = lease.threads();
+  if (!lease.run(body, &rows)) {
+    rows.threads = 1;
+    body(&rows, 0);
+  }
   return TG_OK;
+}
+
+tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b, void *y, int64_t y_row) {
+  tg_packed_linear *packed = nullptr;
+  tg_status status = tg_pack_linear(dtype, n, k, w, b, &packed);
+  if (status == TG_OK) status = tg_linear_packed(m, x, x_row, packed, y, y_row);
+  tg_unpack_linear(packed);
+  return status;
 }
 
 tg_status tg_softmax(int32_t dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y) {

@@ -106,5 +106,5 @@ namespace tg {
 extern const Kernels TG_NAME(kernels_, TG_ISA_NAME);
 const Kernels TG_NAME(kernels_, TG_ISA_NAME) = {
     TG_STRING(TG_ISA_NAME), {lanes<float>, lanes<double>}, forward, backward, pack, scratch_bytes,
-    linear, softmax, norm, pool, apply, peak};
+    pack_linear, linear, softmax, norm, pool, apply, peak};
 }  // namespace tg

@@ -5,26 +5,38 @@
 
 #include "core.h"
 #include "math.h"
-#include "product.h"
+#include "team.h"
 
 namespace {
 
-template <class T> void linear_of(int64_t m, int64_t n, int64_t k, const T *x, int64_t x_row, const T *w, const T *b, T *y, int64_t y_row, T *panel) {
-  const int64_t vectors = (n + lanes<T> - 1) / lanes<T>;
-  for (int64_t first = 0; first < vectors; first += max_width) {
-    const int width = int(vectors - first < max_width ? vectors - first : max_width), row = width * lanes<T>;
-    T *start = panel + k * row, *sums = start + row;
+/* A linear layer laid out: panels of at most max_width vectors of outputs, [panel][bias, then k][width * lanes]. */
+template <class T> void pack_linear_of(int64_t n, int64_t k, const T *w, const T *b, T *to) {
+  const Panels panels((n + lanes<T> - 1) / lanes<T>);
+  for (int64_t p = 0; p < panels.count; ++p) {
+    const int64_t row = panels.width(p) * lanes<T>, first = panels.first(p) * lanes<T>;
+    T *panel = to + first * (k + 1);
     for (int64_t j = 0; j < row; ++j) {
-      const int64_t output = first * lanes<T> + j;
-      start[j] = output < n && b ? b[output] : T(0);
-      for (int64_t i = 0; i < k; ++i) panel[i * row + j] = output < n ? w[output * k + i] : T(0);
+      const bool real = first + j < n;
+      panel[j] = real && b ? b[first + j] : T(0);
+      for (int64_t i = 0; i < k; ++i) panel[(i + 1) * row + j] = real ? w[(first + j) * k + i] : T(0);
     }
-    constexpr int64_t piece = 48;
+  }
+}
+
+template <class T> void linear_of(int64_t m, int64_t n, int64_t k, const T *x, int64_t x_row, const T *packed, T *y, int64_t y_row) {
+  const Panels panels((n + lanes<T> - 1) / lanes<T>);
+  constexpr int64_t piece = 48;
+  alignas(64) T sums[piece * max_width * lanes<T>];
+  for (int64_t p = 0; p < panels.count; ++p) {
+    const int64_t row = panels.width(p) * lanes<T>, first = panels.first(p) * lanes<T>, real = n - first < row ? n - first : row;
+    const T *panel = packed + first * (k + 1);
     for (int64_t r = 0; r < m; r += piece) {
-      const int64_t rows = m - r < piece ? m - r : piece, left = n - first * lanes<T>;
-      panel_product(Tile<T>{x + r * x_row, x_row, 1, 0, panel, row, start, 0, sums, row, 1, k}, rows, width);
-      for (int64_t j = 0; j < rows; ++j)
-        std::memcpy(y + (r + j) * y_row + first * lanes<T>, sums + j * row, size_t(left < row ? left : row) * sizeof(T));
+      const int64_t rows = m - r < piece ? m - r : piece;
+      T *to = y + r * y_row + first;
+      const bool whole = real == row; /* else the last vectors would write beyond the row */
+      panel_product(Tile<T>{x + r * x_row, x_row, 1, 0, panel + row, row, panel, 0, whole ? to : sums, whole ? y_row : row, 1, k}, rows,
+                    panels.width(p));
+      for (int64_t j = 0; j < rows && !whole; ++j) std::memcpy(to + j * y_row, sums + j * row, size_t(real) * sizeof(T));
     }
   }
 }
@@ -95,11 +107,12 @@ template <class T> void pool_of(int pooling, int64_t b, int64_t t, int64_t c, co
     call(__VA_ARGS__);                     \
   }
 
-void linear(int dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b, void *y, int64_t y_row,
-            void *panels) {
+void pack_linear(int dtype, int64_t n, int64_t k, const void *w, const void *b, void *packed) {
+  TG_BY_DTYPE(pack_linear_of<T>, T, n, k, static_cast<const T *>(w), static_cast<const T *>(b), static_cast<T *>(packed))
+}
+void linear(int dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *packed, void *y, int64_t y_row) {
   const FlushDenormals mode;
-  TG_BY_DTYPE(linear_of<T>, T, m, n, k, static_cast<const T *>(x), x_row, static_cast<const T *>(w), static_cast<const T *>(b),
-              static_cast<T *>(y), y_row, static_cast<T *>(panels))
+  TG_BY_DTYPE(linear_of<T>, T, m, n, k, static_cast<const T *>(x), x_row, static_cast<const T *>(packed), static_cast<T *>(y), y_row)
 }
 void softmax(int dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y) {
   const FlushDenormals mode;

@@ -88,7 +88,13 @@ tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, cons
 
 /* Primitives of the running half. Rows do not depend on each other; sums run over k = 0..K-1 in one chain. */
 
-/* y [M,N] = x [M,K] w[N,K]^T + b [N] (b may be NULL). x_row, y_row: strides of rows. */
+/* A linear layer laid out once: w [N,K], b [N] or NULL. */
+typedef struct tg_packed_linear tg_packed_linear;
+tg_status tg_pack_linear(int32_t dtype, int64_t n, int64_t k, const void *w, const void *b, tg_packed_linear **packed);
+void tg_unpack_linear(tg_packed_linear *packed); /* frees; NULL is allowed */
+/* y [M,N] = x [M,K] w^T + b. x_row, y_row: strides of rows. */
+tg_status tg_linear_packed(int64_t m, const void *x, int64_t x_row, const tg_packed_linear *packed, void *y, int64_t y_row);
+/* The same, laid out at every call. */
 tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *w, const void *b,
                     void *y, int64_t y_row);
 /* y [M,K] = softmax over the first lengths[m] values of each row, 0 past them; lengths may be NULL. y may be x. */
