@@ -19,7 +19,8 @@ _HOME = {
     "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
     "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors", "Stream": "runtime",
     "Table": "data.table", "TaskError": "errors",
-    "TidegateError": "errors", "check": "data.check", "load": "models", "nn": "", "read_table": "data.table",
+    "TidegateError": "errors", "check": "data.check", "get_num_threads": "native", "load": "models", "nn": "",
+    "read_table": "data.table", "set_num_threads": "native",
 }  # fmt: skip
 __all__ = sorted([*_HOME, "__version__"])
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         TidegateError,
     )
     from tidegate.models import Forecaster, Model, load
+    from tidegate.native import get_num_threads, set_num_threads
     from tidegate.runtime import Predictor, Stream
     from tidegate.tasks.evaluation import Evaluation
 

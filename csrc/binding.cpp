@@ -1,0 +1,197 @@
+/* The core as the Python module tidegate._native. In: numbers; arrays as addresses. Out: None, or ValueError and MemoryError.
+ *
+ * tidegate/native.py is the one caller: it checks shapes, and its callers hold the arrays. The interpreter's lock is given up for
+ * calls above `worth_unlocking` multiply-adds, about 20 us of work. */
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+
+#include "tidegate.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+constexpr double worth_unlocking = 1 << 20;
+
+struct NoIsa : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+void check(tg_status status) {
+  if (status == TG_OK) return;
+  if (status == TG_NO_MEMORY) throw std::bad_alloc();
+  if (status == TG_NO_ISA) throw NoIsa(tg_message());
+  throw nb::value_error(tg_message());
+}
+
+template <class P = const void *> P pointer(uintptr_t address) { return reinterpret_cast<P>(address); }
+
+/* Runs without the interpreter's lock where it is worth it. */
+template <class F> tg_status unlocked(double work, F f) {
+  if (work < worth_unlocking) return f();
+  nb::gil_scoped_release release;
+  return f();
+}
+
+int64_t whole(PyObject *items, Py_ssize_t at) {
+  const long long value = PyLong_AsLongLong(PyTuple_GET_ITEM(items, at));
+  if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+  return value;
+}
+
+template <class P> P address(PyObject *items, Py_ssize_t at) {
+  void *value = PyLong_AsVoidPtr(PyTuple_GET_ITEM(items, at));
+  if (!value && PyErr_Occurred()) throw nb::python_error();
+  return static_cast<P>(value);
+}
+
+/* 4 addresses a direction: weight_ih, weight_hh, bias_ih, bias_hh. */
+template <class P> void weights(PyObject *items, int directions, P *w_ih, P *w_hh, P *b_ih, P *b_hh) {
+  if (!PyTuple_Check(items) || PyTuple_GET_SIZE(items) != 4 * directions) throw nb::value_error("weights: expected a tuple of 4 addresses a direction");
+  for (int d = 0; d < directions; ++d) {
+    w_ih[d] = address<P>(items, 4 * d);
+    w_hh[d] = address<P>(items, 4 * d + 1);
+    b_ih[d] = address<P>(items, 4 * d + 2);
+    b_hh[d] = address<P>(items, 4 * d + 3);
+  }
+}
+
+/* From native.LayerCall, whose fields stand in this order. */
+tg_layer layer_of(nb::handle call) {
+  PyObject *c = call.ptr();
+  constexpr Py_ssize_t fields = 19;
+  if (!PyTuple_Check(c) || PyTuple_GET_SIZE(c) != fields) throw nb::value_error("call: expected a LayerCall of 19 fields");
+  tg_layer l = {};
+  l.cell = int32_t(whole(c, 0));
+  l.dtype = int32_t(whole(c, 1));
+  l.directions = int32_t(whole(c, 2));
+  l.recompute = int32_t(whole(c, 3));
+  l.batch = whole(c, 4);
+  l.steps = whole(c, 5);
+  l.input_size = whole(c, 6);
+  l.hidden_size = whole(c, 7);
+  l.lengths = address<const int64_t *>(c, 8);
+  l.x = address<const void *>(c, 9);
+  l.x_batch = whole(c, 10);
+  l.x_step = whole(c, 11);
+  if (l.directions != 1 && l.directions != 2) throw nb::value_error("directions: expected 1 or 2");
+  weights(PyTuple_GET_ITEM(c, 12), l.directions, l.weight_ih, l.weight_hh, l.bias_ih, l.bias_hh);
+  l.h0 = address<const void *>(c, 13);
+  l.c0 = address<const void *>(c, 14);
+  l.zone_h = address<const void *>(c, 15);
+  l.zone_c = address<const void *>(c, 16);
+  l.zone_steps = whole(c, 17);
+  l.drop_h = address<const void *>(c, 18);
+  return l;
+}
+
+double work_of(const tg_layer &l) {
+  return double(l.batch) * double(l.steps) * double(l.hidden_size) * double(l.input_size + l.hidden_size) * 4.0;
+}
+
+class Packed {
+ public:
+  explicit Packed(nb::handle call) {
+    const tg_layer layer = layer_of(call);
+    check(tg_pack(&layer, &packed_));
+  }
+  ~Packed() { tg_unpack(packed_); }
+  Packed(const Packed &) = delete;
+  Packed &operator=(const Packed &) = delete;
+  const tg_packed *get() const { return packed_; }
+
+ private:
+  tg_packed *packed_ = nullptr;
+};
+
+class PackedLinear {
+ public:
+  PackedLinear(int dtype, int64_t n, int64_t k, uintptr_t w, uintptr_t b) { check(tg_pack_linear(dtype, n, k, pointer(w), pointer(b), &packed_)); }
+  ~PackedLinear() { tg_unpack_linear(packed_); }
+  PackedLinear(const PackedLinear &) = delete;
+  PackedLinear &operator=(const PackedLinear &) = delete;
+  const tg_packed_linear *get() const { return packed_; }
+
+ private:
+  tg_packed_linear *packed_ = nullptr;
+};
+
+void forward(nb::handle call, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t hn, uintptr_t cn, uintptr_t reserve) {
+  const tg_layer layer = layer_of(call);
+  const tg_outputs out = {pointer<void *>(y), y_batch, y_step, pointer<void *>(hn), pointer<void *>(cn), pointer<void *>(reserve)};
+  check(unlocked(work_of(layer), [&] { return tg_forward(&layer, &out); }));
+}
+
+void forward_packed(nb::handle call, const Packed &packed, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t hn, uintptr_t cn) {
+  const tg_layer layer = layer_of(call);
+  const tg_outputs out = {pointer<void *>(y), y_batch, y_step, pointer<void *>(hn), pointer<void *>(cn), nullptr};
+  check(unlocked(work_of(layer), [&] { return tg_forward_packed(&layer, packed.get(), &out); }));
+}
+
+void backward(nb::handle call, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t reserve, uintptr_t dy, int64_t dy_batch,
+              int64_t dy_step, uintptr_t dhn, uintptr_t dcn, uintptr_t dx, int64_t dx_batch, int64_t dx_step, uintptr_t dh0,
+              uintptr_t dc0, nb::handle dweights) {
+  const tg_layer layer = layer_of(call);
+  tg_gradients io = {};
+  io.y = pointer(y);
+  io.y_batch = y_batch;
+  io.y_step = y_step;
+  io.reserve = pointer(reserve);
+  io.dy = pointer(dy);
+  io.dy_batch = dy_batch;
+  io.dy_step = dy_step;
+  io.dhn = pointer(dhn);
+  io.dcn = pointer(dcn);
+  io.dx = pointer<void *>(dx);
+  io.dx_batch = dx_batch;
+  io.dx_step = dx_step;
+  io.dh0 = pointer<void *>(dh0);
+  io.dc0 = pointer<void *>(dc0);
+  weights(dweights.ptr(), layer.directions, io.dweight_ih, io.dweight_hh, io.dbias_ih, io.dbias_hh);
+  check(unlocked(work_of(layer), [&] { return tg_backward(&layer, &io); }));
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  nb::set_leak_warnings(false); /* a model that lives until the interpreter's end is no leak */
+  nb::exception<NoIsa>(m, "NoIsa", PyExc_RuntimeError);
+  nb::class_<Packed>(m, "Packed").def(nb::init<nb::handle>());
+  nb::class_<PackedLinear>(m, "PackedLinear").def(nb::init<int, int64_t, int64_t, uintptr_t, uintptr_t>());
+  m.def("reserve_bytes", [](nb::handle call) {
+    const tg_layer layer = layer_of(call);
+    return tg_reserve_bytes(&layer);
+  });
+  m.def("forward", &forward);
+  m.def("forward_packed", &forward_packed);
+  m.def("backward", &backward);
+  m.def("linear", [](int64_t rows, uintptr_t x, int64_t x_row, const PackedLinear &packed, uintptr_t y, int64_t y_row) {
+    check(unlocked(double(rows) * worth_unlocking / 64, [&] { return tg_linear_packed(rows, pointer(x), x_row, packed.get(), pointer<void *>(y), y_row); }));
+  });
+  m.def("softmax", [](int dtype, int64_t rows, int64_t k, uintptr_t lengths, uintptr_t x, uintptr_t y) {
+    check(tg_softmax(dtype, rows, k, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)));
+  });
+  m.def("norm", [](int dtype, int64_t rows, int64_t k, uintptr_t x, uintptr_t gain, uintptr_t bias, double eps, uintptr_t y) {
+    check(tg_norm(dtype, rows, k, pointer(x), pointer(gain), pointer(bias), eps, pointer<void *>(y)));
+  });
+  m.def("pool", [](int dtype, int how, int64_t b, int64_t t, int64_t c, uintptr_t lengths, uintptr_t x, uintptr_t y) {
+    check(tg_pool(dtype, how, b, t, c, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)));
+  });
+  m.def("apply", [](int dtype, int function, int64_t n, uintptr_t x, uintptr_t y) { check(tg_apply(dtype, function, n, pointer(x), pointer<void *>(y))); });
+  m.def("set_num_threads", [](int32_t threads) { check(tg_set_num_threads(threads)); });
+  m.def("get_num_threads", &tg_get_num_threads);
+  m.def("use_openmp", [](uintptr_t parallel, uintptr_t team_size, uintptr_t rank) {
+    tg_use_openmp(reinterpret_cast<tg_parallel>(parallel), reinterpret_cast<tg_query>(team_size), reinterpret_cast<tg_query>(rank));
+  });
+  m.def("isa", [] {
+    const std::string name = tg_isa();
+    if (name.empty()) check(TG_NO_ISA);
+    return name;
+  });
+  m.def("isas", [] { return std::string(tg_isas()); });
+  m.def("set_isa", [](const std::string &name) { check(tg_set_isa(name.empty() ? nullptr : name.c_str())); });
+  m.def("peak", [](int32_t threads, double seconds) {
+    nb::gil_scoped_release release;
+    return tg_peak(threads, seconds);
+  });
+}

@@ -1,0 +1,297 @@
+"""The native core, csrc/. In: addresses of arrays, or NumPy arrays. Out: the same arrays filled.
+
+The one importer of `tidegate._native`. The core is optional: where the package was installed without a compiler, `available()` is
+False, NumPy and torch do the work, and one warning says so. Callers of `forward` and `backward` check shapes and hold the arrays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.errors import ConfigError, MissingExtra, ShapeError, nearest
+
+CELLS = {"rnn_tanh": 0, "rnn_relu": 1, "lstm": 2, "gru": 3}
+DTYPES = {"float32": 0, "float64": 1}
+MOST_THREADS = 256
+_FUNCTIONS = {"exp": 0, "tanh": 1, "sigmoid": 2}
+_POOLINGS = {"mean": 0, "max": 1}
+_INSTALL = "install a C++ compiler (Debian, Ubuntu: apt install g++ python3-dev) and Tidegate again"
+
+Floats = npt.NDArray[np.floating]
+_log = logging.getLogger("tidegate")
+
+
+class LayerCall(NamedTuple):
+    """One layer in one or two directions: `tg_layer` of csrc/tidegate.h, where every field is described. Addresses are 0 for none."""
+
+    cell: int
+    dtype: int
+    directions: int
+    recompute: int
+    batch: int
+    steps: int
+    input_size: int
+    hidden_size: int
+    lengths: int
+    x: int
+    x_batch: int
+    x_step: int
+    weights: tuple[int, ...]  # weight_ih, weight_hh, bias_ih, bias_hh of each direction
+    h0: int
+    c0: int
+    zone_h: int
+    zone_c: int
+    zone_steps: int
+    drop_h: int
+
+
+class _Core:
+    """The extension once it is loaded, or why it is not."""
+
+    module: Any = None
+    reason: str = ""
+    loaded: bool = False
+    warned: bool = False
+    threads_chosen: bool = False
+
+
+def available() -> bool:
+    """Whether the core is here. The first call that finds it missing logs one warning.
+
+    Raises: ConfigError where TIDEGATE_ISA names what this processor or build does not have.
+    """
+    if not _Core.loaded:
+        _load()
+    if _Core.module is None and not _Core.warned:
+        _Core.warned = True
+        _log.warning("Tidegate runs without its native core, several times slower: %s. To have it, %s.", _Core.reason, _INSTALL)
+    return _Core.module is not None
+
+
+def require() -> Any:
+    """The extension. Raises: MissingExtra where it is not installed, with the reason."""
+    if _Core.module is None and not available():
+        raise MissingExtra(f"the native core: expected the extension tidegate._native, got none ({_Core.reason}); {_INSTALL}")
+    return _Core.module
+
+
+def _load() -> None:
+    try:
+        module: ModuleType = import_module("tidegate._native")
+    except ImportError as error:
+        _Core.loaded, _Core.reason = True, str(error)
+        return
+    try:
+        module.isa()
+    except RuntimeError as error:
+        raise ConfigError(f"{error}; unset TIDEGATE_ISA to take the best") from None
+    module.set_num_threads(_default_threads())
+    _Core.module, _Core.loaded = module, True
+
+
+def _default_threads() -> int:
+    """torch's setting where torch is loaded, else OMP_NUM_THREADS, else the processors that this process may use."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return max(1, min(int(torch.get_num_threads()), MOST_THREADS))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdigit() and int(wanted):
+        return min(int(wanted), MOST_THREADS)
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, MOST_THREADS)
+
+
+def set_num_threads(threads: int) -> None:
+    """The threads that one call of the core may use, the caller's included. Results do not depend on it.
+
+    Args:  threads: 1 to 256; default: torch's setting where torch is loaded, else OMP_NUM_THREADS, else all processors.
+    Raises: ConfigError for anything else; MissingExtra where the core is not installed.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {threads!r}")
+    require().set_num_threads(threads)
+    _Core.threads_chosen = True
+
+
+def get_num_threads() -> int:
+    """The threads that one call of the core may use; 1 where the core is not installed."""
+    return int(_Core.module.get_num_threads()) if available() else 1
+
+
+def follow_threads(threads: int) -> None:
+    """Takes another library's setting, unless `set_num_threads` was called."""
+    if not _Core.threads_chosen and _Core.module is not None:
+        _Core.module.set_num_threads(max(1, min(threads, MOST_THREADS)))
+
+
+def use_openmp(parallel: int, team_size: int, rank: int) -> None:
+    """Borrows the threads of an OpenMP runtime: addresses of GOMP_parallel, omp_get_num_threads, omp_get_thread_num; zeros: none."""
+    require().use_openmp(parallel, team_size, rank)
+
+
+def isa() -> str:
+    """The instruction set in use: avx512, avx2, sse2, neon or generic."""
+    return str(require().isa())
+
+
+def isas() -> tuple[str, ...]:
+    """The instruction sets that this build has and this processor can run, best first."""
+    return tuple(require().isas().split())
+
+
+def set_isa(name: str | None) -> None:
+    """Chooses an instruction set, for tests; None: the best. Not while another call runs. Raises: ConfigError for one that is not here."""
+    known = isas()
+    if name is not None and name not in known:
+        raise ConfigError(f"instruction set: expected one of {', '.join(known)}, got {name!r}; {nearest(name, known)}")
+    require().set_isa(name or "")
+
+
+def peak(threads: int, seconds: float) -> float:
+    """GFLOP/s of fused multiply-adds on registers alone, float32: the limit of every product. 0 where the threads cannot be had."""
+    return float(require().peak(threads, seconds))
+
+
+def reserve_bytes(call: LayerCall) -> int:
+    """Bytes that `forward` keeps for `backward`."""
+    return int(_Core.module.reserve_bytes(call))
+
+
+def forward(call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int, reserve: int) -> None:
+    """`tg_forward`; reserve 0: inference. Raises: MemoryError."""
+    _Core.module.forward(call, y, y_batch, y_step, hn, cn, reserve)
+
+
+def backward(
+    call: LayerCall, y: int, y_batch: int, y_step: int, reserve: int, dy: int, dy_batch: int, dy_step: int, dhn: int, dcn: int,
+    dx: int, dx_batch: int, dx_step: int, dh0: int, dc0: int, dweights: tuple[int, ...],
+) -> None:  # fmt: skip
+    """`tg_backward`; an address of 0: not given, or not wanted. Raises: MemoryError."""
+    _Core.module.backward(
+        call, y, y_batch, y_step, reserve, dy, dy_batch, dy_step, dhn, dcn, dx, dx_batch, dx_step, dh0, dc0, dweights
+    )
+
+
+@final
+class Packed:
+    """The weights of a layer laid out once, for many short calls. Immutable; the weights may go away. For one instruction set."""
+
+    def __init__(self, call: LayerCall) -> None:
+        self._packed = require().Packed(call)
+
+    def forward(self, call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int) -> None:
+        """`tg_forward_packed`: the weights of `call` are not read."""
+        _Core.module.forward_packed(call, self._packed, y, y_batch, y_step, hn, cn)
+
+
+@final
+class PackedLinear:
+    """`x @ weight.T + bias` with the weights laid out once.
+
+    Args:  weight: (N, K) float32 or float64. bias: (N,) of the same dtype, or None.
+    """
+
+    def __init__(self, weight: Floats, bias: Floats | None = None) -> None:
+        weight, bias = np.ascontiguousarray(weight), None if bias is None else np.ascontiguousarray(bias)
+        if weight.ndim != 2 or weight.dtype.name not in DTYPES:
+            raise ShapeError(f"weight: expected (N, K) of float32 or float64, got {weight.shape} of {weight.dtype}")
+        if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
+            raise ShapeError(f"bias: expected {weight.shape[:1]} of {weight.dtype}, got {bias.shape} of {bias.dtype}")
+        self.outputs, self.inputs = weight.shape
+        self.dtype = weight.dtype
+        self._packed = require().PackedLinear(
+            DTYPES[weight.dtype.name], self.outputs, self.inputs, address(weight), 0 if bias is None else address(bias)
+        )
+
+    def __call__(self, x: Floats) -> Floats:
+        """(..., K) -> (..., N), a new array. Raises: ShapeError."""
+        if x.shape[-1:] != (self.inputs,) or x.dtype != self.dtype:
+            raise ShapeError(f"x: expected (..., {self.inputs}) of {self.dtype}, got {x.shape} of {x.dtype}")
+        rows = np.ascontiguousarray(x)
+        y = np.empty((*x.shape[:-1], self.outputs), self.dtype)
+        if y.size:
+            _Core.module.linear(y.size // self.outputs, address(rows), self.inputs, self._packed, address(y), self.outputs)
+        return y
+
+
+def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
+    """`x @ weight.T + bias` over the last axis; each output is summed from the bias over k = 0..K-1."""
+    return PackedLinear(weight, bias)(x)
+
+
+def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
+    """Softmax over the last axis; over its first `lengths` values where given, 0 past them. lengths: the shape of x without it."""
+    rows = _checked("x", x)
+    if lengths is not None:
+        lengths = np.ascontiguousarray(lengths, np.int64)
+        if lengths.shape != x.shape[:-1] or (lengths.size and not 0 <= lengths.min() <= lengths.max() <= x.shape[-1]):
+            raise ShapeError(f"lengths: expected {x.shape[:-1]} whole numbers from 0 to {x.shape[-1]}, got {lengths.shape}")
+    y = np.empty_like(rows)
+    if y.size:
+        held = 0 if lengths is None else address(lengths)
+        require().softmax(DTYPES[x.dtype.name], y.size // x.shape[-1], x.shape[-1], held, address(rows), address(y))
+    return y
+
+
+def norm(x: Floats, gain: Floats, bias: Floats, eps: float) -> Floats:
+    """Layer normalisation over the last axis (Ba et al. 2016)."""
+    rows, size = _checked("x", x), x.shape[-1:]
+    parts = [np.ascontiguousarray(part) for part in (gain, bias)]
+    for name, part in zip(("gain", "bias"), parts, strict=True):
+        if part.shape != size or part.dtype != x.dtype:
+            raise ShapeError(f"{name}: expected {size} of {x.dtype}, got {part.shape} of {part.dtype}")
+    y = np.empty_like(rows)
+    if y.size:
+        held = [address(part) for part in parts]
+        require().norm(DTYPES[x.dtype.name], y.size // size[0], size[0], address(rows), *held, eps, address(y))
+    return y
+
+
+def pool(x: Floats, lengths: npt.NDArray[np.int64] | None, how: str) -> Floats:
+    """(B, T, C) -> (B, C): "mean" or "max" over each row's first `lengths` steps; 0 for rows of length 0."""
+    if how not in _POOLINGS:
+        raise ConfigError(f"pool: expected mean or max, got {how!r}; {nearest(how, _POOLINGS)}")
+    rows = _checked("x", x)
+    if rows.ndim != 3:
+        raise ShapeError(f"x: expected (B, T, C), got {x.shape}")
+    batch, steps, size = rows.shape
+    if lengths is not None:
+        lengths = np.ascontiguousarray(lengths, np.int64)
+        if lengths.shape != (batch,) or (batch and not 0 <= lengths.min() <= lengths.max() <= steps):
+            raise ShapeError(f"lengths: expected ({batch},) whole numbers from 0 to {steps}, got {lengths.shape}: {lengths[:8]}")
+    y = np.empty((batch, size), x.dtype)
+    if y.size:
+        held = 0 if lengths is None else address(lengths)
+        require().pool(DTYPES[x.dtype.name], _POOLINGS[how], batch, steps, size, held, address(rows), address(y))
+    return y
+
+
+def apply(function: str, x: Floats) -> Floats:
+    """exp, tanh or sigmoid of every value; float32 with a relative error of at most 2e-7."""
+    if function not in _FUNCTIONS:
+        raise ConfigError(f"function: expected exp, tanh or sigmoid, got {function!r}; {nearest(function, _FUNCTIONS)}")
+    values = _checked("x", x)
+    y = np.empty_like(values)
+    if y.size:
+        require().apply(DTYPES[x.dtype.name], _FUNCTIONS[function], y.size, address(values), address(y))
+    return y
+
+
+def address(array: npt.NDArray[Any]) -> int:
+    """Where the array's first value stands."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def _checked(name: str, x: Floats) -> Floats:
+    if x.dtype.name not in DTYPES:
+        raise ShapeError(f"{name}: expected float32 or float64, got {x.dtype}")
+    return np.ascontiguousarray(x)
