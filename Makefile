@@ -10,14 +10,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test test-no-torch lint format bench docs images clean
+NATIVE := build/native
+
+.PHONY: help install demo test test-native test-no-torch native lint format bench docs images clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 22
 
 install: $(READY)  ## set up .venv with everything, once
 
-$(READY): pyproject.toml constraints.txt
+# The native core is built with the package, where there is a compiler.
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*.h csrc/*.cpp)
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 10) else f"Tidegate needs Python 3.10 or newer, {sys.executable} is {v}: make install PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
 	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet 'pip>=22.3'; } \
@@ -34,6 +37,15 @@ demo: $(READY)  ## fit, score beside naive forecasts, draw and report, on bundle
 test: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+test-native:  ## the core's own tests under address, undefined-behaviour and thread sanitizers; NEON is compiled
+	csrc/tests/run.sh
+
+native: $(READY)  ## rebuild the core alone, quickly, beside the sources
+	$(PIP) install --quiet 'nanobind>=2.4' cmake ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	$(BIN)/cmake --build $(NATIVE)
+	cp $(NATIVE)/_native*.so src/tidegate/
+
 test-no-torch: $(READY)  ## the running half in a fresh environment that has no torch
 	PYTHON=$(BIN)/python bench/no_torch.sh
 
@@ -47,7 +59,8 @@ format: $(READY)  ## put the sources into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## the rows of bench/forecast/RESULTS.md that have no result yet (hours; needs the data sets)
+bench: $(READY)  ## the rows of bench/*/RESULTS.md that have no result yet (the core's: 20 minutes; the forecaster's: hours, with the data sets)
+	$(BIN)/python bench/core/run.py
 	$(BIN)/python bench/forecast/run.py all
 
 docs: $(READY)  ## generate what is generated in docs/, then check links, names and blocks
@@ -59,4 +72,5 @@ images: $(READY)  ## draw the pictures of README and docs anew (trains the demo'
 
 clean:  ## remove .venv and everything that was generated beside the sources
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f src/tidegate/_native*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -123,7 +123,7 @@ template <class T, class C> class Backward : Team<T, C> {
   void close_block(int64_t first, int64_t last) {
     const int64_t rows = rows_before(last, first);
     this->meet();
-    if (io.dx) dx_of_block(first, rows);
+    if (io.dx && layer.input_size) dx_of_block(first, rows);
     const Range blocks = share(l.blocks, rank, size);
     if (io.dweight_ih[direction]) weight_sums(s.dw_x, l.x_row, C::x_first, s.x, l.x_row, layer.input_size, blocks, rows);
     if (io.dweight_hh[direction]) weight_sums(s.dw_h, l.hs_row, C::h_first, s.hd_prev, l.hs_row, layer.hidden_size, blocks, rows);
@@ -214,7 +214,7 @@ template <class T, class C> class Backward : Team<T, C> {
       const size_t bytes = size_t(layer.hidden_size) * sizeof(T);
       if (io.dh0) std::memcpy(this->state_row(static_cast<T *>(io.dh0), r), s.dh + r * l.h_row, bytes);
       if (C::has_c && io.dc0) std::memcpy(this->state_row(static_cast<T *>(io.dc0), r), s.dc + r * l.h_row, bytes);
-      if (!io.dx) continue;
+      if (!io.dx || !layer.input_size) continue;
       for (int64_t t = this->length(r); t < layer.steps; ++t) {
         T *to = direction ? static_cast<T *>(job.dx_other) + (group.order[r] * layer.steps + t) * layer.input_size
                           : static_cast<T *>(io.dx) + group.order[r] * io.dx_batch + t * io.dx_step;

@@ -146,7 +146,7 @@ template <class T, class C> class Team {
 
   /* from [n] -> to [stride], zeros beyond n. */
   static void copy_padded(T *to, const T *from, int64_t n, int64_t stride) {
-    std::memcpy(to, from, size_t(n) * sizeof(T));
+    if (n) std::memcpy(to, from, size_t(n) * sizeof(T));
     std::memset(to + n, 0, size_t(stride - n) * sizeof(T));
   }
 

@@ -1,0 +1,354 @@
+/* The core against a slow loop in double precision, and its gradients against differences of that loop. Plain C++17: run it under a
+ * sanitizer with `make test-native`. Every array that the core gets is exactly as long as it must be, so that a step beyond is seen. */
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../tidegate.h"
+
+namespace {
+
+std::mt19937_64 generator(7);
+int failures = 0, checks = 0;
+
+void expect(bool ok, const std::string &what) {
+  ++checks;
+  if (ok) return;
+  if (++failures < 20) std::printf("FAILED: %s\n", what.c_str());
+}
+
+std::vector<double> draw(int64_t n, double low = -1.0, double high = 1.0) {
+  std::uniform_real_distribution<double> uniform(low, high);
+  std::vector<double> values(static_cast<size_t>(n));
+  for (double &v : values) v = uniform(generator);
+  return values;
+}
+
+struct Case {
+  int cell, directions, recompute;
+  int64_t batch, steps, input_size, hidden_size;
+  bool ragged, masks, bias;
+  std::string name() const {
+    std::ostringstream s;
+    s << tg_isa() << " threads " << tg_get_num_threads() << " cell " << cell << " D " << directions << " recompute " << recompute << " B " << batch
+      << " T " << steps << " I " << input_size << " H " << hidden_size << " ragged " << ragged << " masks " << masks << " bias " << bias;
+    return s.str();
+  }
+  int64_t gates() const { return cell == TG_LSTM ? 4 : cell == TG_GRU ? 3 : 1; }
+};
+
+/* Everything a layer reads, by name, so that any number of it can be moved for a difference. */
+struct Inputs {
+  std::vector<int64_t> lengths;
+  std::vector<double> x, h0, c0, zone_h, zone_c, drop;
+  std::vector<double> w_ih[2], w_hh[2], b_ih[2], b_hh[2];
+};
+
+Inputs draw_inputs(const Case &c) {
+  Inputs in;
+  const int64_t state = c.directions * c.batch * c.hidden_size, g = c.gates() * c.hidden_size;
+  for (int64_t b = 0; b < c.batch; ++b) in.lengths.push_back(c.ragged ? int64_t(generator() % uint64_t(c.steps + 1)) : c.steps);
+  in.x = draw(c.batch * c.steps * c.input_size);
+  in.h0 = draw(state);
+  in.c0 = draw(state);
+  if (c.masks) {
+    in.zone_h = draw(c.directions * c.steps * c.batch * c.hidden_size, 0, 1);
+    in.zone_c = draw(c.directions * c.steps * c.batch * c.hidden_size, 0, 1);
+    in.drop = draw(state, 0, 2);
+  }
+  for (int d = 0; d < c.directions; ++d) {
+    const double bound = 1.0 / std::sqrt(double(c.hidden_size));
+    in.w_ih[d] = draw(g * c.input_size, -bound, bound);
+    in.w_hh[d] = draw(g * c.hidden_size, -bound, bound);
+    in.b_ih[d] = c.bias ? draw(g, -bound, bound) : std::vector<double>();
+    in.b_hh[d] = c.bias ? draw(g, -bound, bound) : std::vector<double>();
+  }
+  return in;
+}
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+struct Outputs {
+  std::vector<double> y, hn, cn;
+};
+
+/* The equations, one number at a time. */
+Outputs slow(const Case &c, const Inputs &in) {
+  const int64_t h_size = c.hidden_size, g = c.gates();
+  Outputs out{std::vector<double>(size_t(c.batch * c.steps * c.directions * h_size)), in.h0, in.c0};
+  for (int d = 0; d < c.directions; ++d)
+    for (int64_t b = 0; b < c.batch; ++b) {
+      double *h = out.hn.data() + (d * c.batch + b) * h_size, *cell = out.cn.data() + (d * c.batch + b) * h_size;
+      for (int64_t k = 0; k < in.lengths[size_t(b)]; ++k) {
+        const int64_t t = d ? in.lengths[size_t(b)] - 1 - k : k;
+        const size_t products = size_t(g * h_size), units = size_t(h_size);
+        std::vector<double> a(products), u(products), next(units), c_next(units);
+        for (int64_t j = 0; j < g * h_size; ++j) {
+          const size_t row = size_t(j);
+          a[row] = c.bias ? in.b_ih[d][row] : 0.0;
+          u[row] = c.bias ? in.b_hh[d][row] : 0.0;
+          for (int64_t i = 0; i < c.input_size; ++i) a[row] += in.w_ih[d][size_t(j * c.input_size + i)] * in.x[size_t((b * c.steps + t) * c.input_size + i)];
+          for (int64_t i = 0; i < h_size; ++i)
+            u[row] += in.w_hh[d][size_t(j * h_size + i)] * h[i] * (c.masks ? in.drop[size_t((d * c.batch + b) * h_size + i)] : 1.0);
+        }
+        for (int64_t j = 0; j < h_size; ++j) {
+          const auto sum = [&](int64_t gate) { return a[size_t(gate * h_size + j)] + u[size_t(gate * h_size + j)]; };
+          double h_new = 0, c_new = 0;
+          if (c.cell == TG_RNN_TANH) h_new = std::tanh(sum(0));
+          if (c.cell == TG_RNN_RELU) h_new = std::max(0.0, sum(0));
+          if (c.cell == TG_LSTM) {
+            c_new = sigmoid(sum(1)) * cell[j] + sigmoid(sum(0)) * std::tanh(sum(2));
+            h_new = sigmoid(sum(3)) * std::tanh(c_new);
+          }
+          if (c.cell == TG_GRU) {
+            const double r = sigmoid(sum(0)), z = sigmoid(sum(1)), n = std::tanh(a[size_t(2 * h_size + j)] + r * u[size_t(2 * h_size + j)]);
+            h_new = (1 - z) * n + z * h[j];
+          }
+          const size_t mask = size_t(((d * c.steps + t) * c.batch + b) * h_size + j);
+          next[size_t(j)] = c.masks ? in.zone_h[mask] * h[j] + (1 - in.zone_h[mask]) * h_new : h_new;
+          c_next[size_t(j)] = c.masks ? in.zone_c[mask] * cell[j] + (1 - in.zone_c[mask]) * c_new : c_new;
+        }
+        std::copy(next.begin(), next.end(), h);
+        if (c.cell == TG_LSTM) std::copy(c_next.begin(), c_next.end(), cell);
+        std::copy(next.begin(), next.end(), out.y.begin() + ((b * c.steps + t) * c.directions + d) * h_size);
+      }
+    }
+  return out;
+}
+
+template <class T> std::vector<T> as(const std::vector<double> &v) { return std::vector<T>(v.begin(), v.end()); }
+template <class T> std::vector<double> back(const std::vector<T> &v) { return std::vector<double>(v.begin(), v.end()); }
+
+/* Inputs and weights in the core's number type, with the layer that points to them. */
+template <class T> struct Held {
+  std::vector<int64_t> lengths;
+  std::vector<T> x, h0, c0, zone_h, zone_c, drop, w_ih[2], w_hh[2], b_ih[2], b_hh[2];
+  tg_layer layer = {};
+
+  Held(const Case &c, const Inputs &in)
+      : lengths(in.lengths), x(as<T>(in.x)), h0(as<T>(in.h0)), c0(as<T>(in.c0)), zone_h(as<T>(in.zone_h)), zone_c(as<T>(in.zone_c)), drop(as<T>(in.drop)) {
+    layer.cell = c.cell;
+    layer.dtype = sizeof(T) == 4 ? TG_F32 : TG_F64;
+    layer.directions = c.directions;
+    layer.recompute = c.recompute;
+    layer.batch = c.batch;
+    layer.steps = c.steps;
+    layer.input_size = c.input_size;
+    layer.hidden_size = c.hidden_size;
+    layer.lengths = c.ragged ? lengths.data() : nullptr;
+    layer.x = x.data();
+    layer.x_batch = c.steps * c.input_size;
+    layer.x_step = c.input_size;
+    for (int d = 0; d < c.directions; ++d) {
+      w_ih[d] = as<T>(in.w_ih[d]);
+      w_hh[d] = as<T>(in.w_hh[d]);
+      b_ih[d] = as<T>(in.b_ih[d]);
+      b_hh[d] = as<T>(in.b_hh[d]);
+      layer.weight_ih[d] = w_ih[d].data();
+      layer.weight_hh[d] = w_hh[d].data();
+      layer.bias_ih[d] = c.bias ? b_ih[d].data() : nullptr;
+      layer.bias_hh[d] = c.bias ? b_hh[d].data() : nullptr;
+    }
+    layer.h0 = h0.data();
+    layer.c0 = c.cell == TG_LSTM ? c0.data() : nullptr;
+    layer.zone_steps = c.steps;
+    if (!c.masks) return;
+    layer.zone_h = zone_h.data();
+    layer.zone_c = c.cell == TG_LSTM ? zone_c.data() : nullptr;
+    layer.drop_h = drop.data();
+  }
+};
+
+template <class T> struct Ran {
+  std::vector<T> y, hn, cn;
+  std::vector<char> reserve;
+};
+
+template <class T> Ran<T> run(const Case &c, const Held<T> &held, bool keep) {
+  const size_t state = size_t(c.directions * c.batch * c.hidden_size);
+  Ran<T> ran{std::vector<T>(size_t(c.batch * c.steps * c.directions * c.hidden_size), T(9)), std::vector<T>(state, T(9)), std::vector<T>(state, T(9)),
+             std::vector<char>(keep ? tg_reserve_bytes(&held.layer) : 0)};
+  const int64_t row = c.directions * c.hidden_size;
+  const tg_outputs out = {ran.y.data(), c.steps * row, row, ran.hn.data(), c.cell == TG_LSTM ? ran.cn.data() : nullptr, keep ? ran.reserve.data() : nullptr};
+  expect(tg_forward(&held.layer, &out) == TG_OK, c.name() + ": forward: " + tg_message());
+  return ran;
+}
+
+double worst(const std::vector<double> &a, const std::vector<double> &b) {
+  double w = a.size() == b.size() ? 0.0 : 1e9;
+  for (size_t k = 0; k < std::min(a.size(), b.size()); ++k) w = std::max(w, std::isnan(a[k]) ? 1e9 : std::fabs(a[k] - b[k]));
+  return w;
+}
+
+template <class T> void check_values(const Case &c, const Inputs &in, double tolerance) {
+  const Outputs wanted = slow(c, in);
+  const Held<T> held(c, in);
+  for (bool keep : {false, true}) {
+    const Ran<T> ran = run(c, held, keep);
+    expect(worst(back(ran.y), wanted.y) < tolerance, c.name() + ": y");
+    expect(worst(back(ran.hn), wanted.hn) < tolerance, c.name() + ": hn");
+    if (c.cell == TG_LSTM) expect(worst(back(ran.cn), wanted.cn) < tolerance, c.name() + ": cn");
+  }
+}
+
+/* Some numbers of each input are moved up and down; the change of a random sum of the outputs is the gradient. */
+void check_gradients(const Case &c, Inputs in) {
+  const Outputs shape = slow(c, in);
+  const std::vector<double> dy = draw(int64_t(shape.y.size())), dhn = draw(int64_t(shape.hn.size())), dcn = draw(int64_t(shape.cn.size()));
+  const auto loss = [&] {
+    const Outputs out = slow(c, in);
+    double sum = 0;
+    for (size_t k = 0; k < dy.size(); ++k) sum += dy[k] * out.y[k];
+    for (size_t k = 0; k < dhn.size(); ++k) sum += dhn[k] * out.hn[k] + (c.cell == TG_LSTM ? dcn[k] * out.cn[k] : 0.0);
+    return sum;
+  };
+  const Held<double> held(c, in);
+  const Ran<double> ran = run(c, held, true);
+  const int64_t row = c.directions * c.hidden_size;
+  tg_gradients io = {};
+  io.y = ran.y.data();
+  io.y_batch = io.dy_batch = c.steps * row;
+  io.y_step = io.dy_step = row;
+  io.reserve = ran.reserve.data();
+  io.dy = dy.data();
+  io.dhn = dhn.data();
+  io.dcn = c.cell == TG_LSTM ? dcn.data() : nullptr;
+  std::vector<double> dx(in.x.size(), 9.0), dh0(in.h0.size(), 9.0), dc0(in.c0.size(), 9.0), dw_ih[2], dw_hh[2], db_ih[2], db_hh[2];
+  io.dx = dx.data();
+  io.dx_batch = c.steps * c.input_size;
+  io.dx_step = c.input_size;
+  io.dh0 = dh0.data();
+  io.dc0 = c.cell == TG_LSTM ? dc0.data() : nullptr;
+  for (int d = 0; d < c.directions; ++d) {
+    dw_ih[d].resize(in.w_ih[d].size(), 9.0);
+    dw_hh[d].resize(in.w_hh[d].size(), 9.0);
+    db_ih[d].resize(size_t(c.gates() * c.hidden_size), 9.0);
+    db_hh[d].resize(size_t(c.gates() * c.hidden_size), 9.0);
+    io.dweight_ih[d] = dw_ih[d].data();
+    io.dweight_hh[d] = dw_hh[d].data();
+    io.dbias_ih[d] = db_ih[d].data();
+    io.dbias_hh[d] = db_hh[d].data();
+  }
+  expect(tg_backward(&held.layer, &io) == TG_OK, c.name() + ": backward: " + tg_message());
+  const auto compare = [&](std::vector<double> &values, const std::vector<double> &gradient, const char *what) {
+    for (int k = 0; k < 6 && !values.empty(); ++k) {
+      const size_t at = generator() % values.size();
+      const double step = 1e-5, kept = values[at];
+      values[at] = kept + step;
+      const double up = loss();
+      values[at] = kept - step;
+      const double down = loss();
+      values[at] = kept;
+      const double wanted = (up - down) / (2 * step);
+      expect(std::fabs(gradient[at] - wanted) < 1e-5 * (1 + std::fabs(wanted)), c.name() + ": gradient of " + what);
+    }
+  };
+  compare(in.x, dx, "x");
+  compare(in.h0, dh0, "h0");
+  if (c.cell == TG_LSTM) compare(in.c0, dc0, "c0");
+  for (int d = 0; d < c.directions; ++d) {
+    compare(in.w_ih[d], dw_ih[d], "weight_ih");
+    compare(in.w_hh[d], dw_hh[d], "weight_hh");
+    compare(in.b_ih[d], db_ih[d], "bias_ih");
+    compare(in.b_hh[d], db_hh[d], "bias_hh");
+  }
+}
+
+/* A row's numbers are the same alone, cut in two, and on any number of threads. */
+void check_bits(const Case &c, const Inputs &in) {
+  const Held<float> held(c, in);
+  const int threads = tg_get_num_threads();
+  const Ran<float> whole = run(c, held, false);
+  for (int n : {1, 2, 3}) {
+    tg_set_num_threads(n);
+    expect(run(c, held, true).y == whole.y, c.name() + ": the same bits on other threads");
+  }
+  tg_set_num_threads(threads);
+  if (c.directions == 2 || c.batch == 0) return;
+  const size_t b = generator() % size_t(c.batch);
+  const int64_t length = in.lengths[b], cut = length / 2, h_size = c.hidden_size;
+  std::vector<float> h(held.h0.begin() + int64_t(b) * h_size, held.h0.begin() + int64_t(b + 1) * h_size);
+  std::vector<float> cell(held.c0.begin() + int64_t(b) * h_size, held.c0.begin() + int64_t(b + 1) * h_size), y(size_t(length * h_size));
+  for (int part = 0; part < 2; ++part) {
+    tg_layer layer = held.layer;
+    layer.batch = 1;
+    layer.steps = part ? length - cut : cut;
+    layer.lengths = nullptr;
+    layer.x = held.x.data() + int64_t(b) * layer.x_batch + (part ? cut : 0) * layer.x_step;
+    const std::vector<float> h_before = h, c_before = cell;
+    layer.h0 = h_before.data();
+    layer.c0 = c.cell == TG_LSTM ? c_before.data() : nullptr;
+    const tg_outputs out = {y.data() + (part ? cut * h_size : 0), length * h_size, h_size, h.data(), c.cell == TG_LSTM ? cell.data() : nullptr, nullptr};
+    expect(tg_forward(&layer, &out) == TG_OK, c.name() + ": piece");
+  }
+  expect(std::equal(y.begin(), y.end(), whole.y.begin() + int64_t(b) * c.steps * h_size), c.name() + ": the same bits alone and cut in two");
+}
+
+void check_refusals() {
+  tg_layer layer = {};
+  tg_outputs out = {};
+  expect(tg_forward(nullptr, &out) == TG_BAD_ARGUMENT, "NULL layer");
+  layer.cell = 9;
+  expect(tg_forward(&layer, &out) == TG_BAD_ARGUMENT, "unknown cell");
+  layer.cell = TG_GRU;
+  layer.directions = 1;
+  expect(tg_forward(&layer, &out) == TG_BAD_ARGUMENT && std::strstr(tg_message(), "hidden_size"), "hidden_size 0");
+  expect(tg_set_num_threads(0) == TG_BAD_ARGUMENT && tg_set_num_threads(257) == TG_BAD_ARGUMENT, "thread counts");
+  expect(tg_set_isa("z80") == TG_NO_ISA, "unknown instruction set");
+}
+
+/* Many callers at once: one has the pool, the others work alone; every one gets its own numbers. */
+void check_callers() {
+  tg_set_num_threads(2);
+  const Case c = {TG_LSTM, 2, 0, 6, 9, 5, 20, true, false, true};
+  const Inputs in = draw_inputs(c);
+  const Held<float> held(c, in);
+  const std::vector<float> wanted = run(c, held, false).y;
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int k = 0; k < 4; ++k)
+    callers.emplace_back([&] {
+      for (int j = 0; j < 50; ++j) {
+        std::vector<float> y(wanted.size()), hn(size_t(2 * 6 * 20)), cn(size_t(2 * 6 * 20));
+        const tg_outputs out = {y.data(), 9 * 40, 40, hn.data(), cn.data(), nullptr};
+        if (tg_forward(&held.layer, &out) != TG_OK || y != wanted) ++wrong;
+      }
+    });
+  for (auto &caller : callers) caller.join();
+  expect(wrong == 0, "calls from several threads");
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
+  const int64_t sizes[] = {1, 2, 7, 17, 33};
+  std::istringstream names(tg_isas());
+  for (std::string isa; names >> isa;) {
+    expect(tg_set_isa(isa.c_str()) == TG_OK, "set " + isa);
+    for (int k = 0; k < rounds; ++k) {
+      const auto pick = [&](int64_t n) { return int64_t(generator() % uint64_t(n)); };
+      tg_set_num_threads(int32_t(1 + pick(4)));
+      const Case c = {int(pick(4)), int(1 + pick(2)), int(pick(2)), pick(8), pick(9), pick(4) ? sizes[pick(5)] : 0, sizes[pick(5)], pick(2) == 0,
+                      pick(3) == 0, pick(4) != 0};
+      const Inputs in = draw_inputs(c);
+      check_values<float>(c, in, 2e-5);
+      check_values<double>(c, in, 1e-12);
+      if (!c.masks) check_bits(c, in);
+      if (c.batch && c.steps) check_gradients(c, in);
+    }
+  }
+  check_refusals();
+  check_callers();
+  std::printf("%d checks, %d failed\n", checks, failures);
+  return failures ? 1 : 0;
+}
