@@ -42,9 +42,12 @@ test-native:  ## the core's own tests under address, undefined-behaviour and thr
 
 native: $(READY)  ## rebuild the core alone, quickly, beside the sources
 	$(PIP) install --quiet 'nanobind>=2.4' cmake ninja
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(abspath $(BIN))/python
 	$(BIN)/cmake --build $(NATIVE)
-	cp $(NATIVE)/_native*.so src/tidegate/
+	install $(NATIVE)/_native*.so src/tidegate/
+	@# An editable install loads its own copy, not the one beside the sources: that one has to be new too.
+	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))'); \
+	if [ -d "$$site/tidegate" ]; then install $(NATIVE)/_native*.so "$$site/tidegate/"; fi
 
 test-no-torch: $(READY)  ## the running half in a fresh environment that has no torch
 	PYTHON=$(BIN)/python bench/no_torch.sh

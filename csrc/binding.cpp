@@ -85,6 +85,32 @@ tg_layer layer_of(nb::handle call) {
   return l;
 }
 
+/* 5 addresses a direction: weight_hr, gain_ih, gain_hh, gain_c, shift_c. */
+template <class P> void extra_weights(PyObject *items, int directions, P *w_hr, P *g_ih, P *g_hh, P *g_c, P *s_c) {
+  if (!PyTuple_Check(items) || PyTuple_GET_SIZE(items) != 5 * directions) throw nb::value_error("extras: expected a tuple of 5 addresses a direction");
+  for (int d = 0; d < directions; ++d) {
+    w_hr[d] = address<P>(items, 5 * d);
+    g_ih[d] = address<P>(items, 5 * d + 1);
+    g_hh[d] = address<P>(items, 5 * d + 2);
+    g_c[d] = address<P>(items, 5 * d + 3);
+    s_c[d] = address<P>(items, 5 * d + 4);
+  }
+}
+
+/* From native.ExtrasCall, whose fields stand in this order. */
+tg_extras extras_of(nb::handle extras, int directions) {
+  PyObject *e = extras.ptr();
+  if (!PyTuple_Check(e) || PyTuple_GET_SIZE(e) != 5) throw nb::value_error("extras: expected an ExtrasCall of 5 fields");
+  tg_extras x = {};
+  x.reset_before = int32_t(whole(e, 0));
+  x.layer_norm = int32_t(whole(e, 1));
+  x.proj_size = whole(e, 2);
+  x.eps = PyFloat_AsDouble(PyTuple_GET_ITEM(e, 3));
+  if (x.eps == -1.0 && PyErr_Occurred()) throw nb::python_error();
+  extra_weights(PyTuple_GET_ITEM(e, 4), directions, x.weight_hr, x.gain_ih, x.gain_hh, x.gain_c, x.shift_c);
+  return x;
+}
+
 double work_of(const tg_layer &l) {
   return double(l.batch) * double(l.steps) * double(l.hidden_size) * double(l.input_size + l.hidden_size) * 4.0;
 }
@@ -151,6 +177,36 @@ void backward(nb::handle call, uintptr_t y, int64_t y_batch, int64_t y_step, uin
   check(unlocked(work_of(layer), [&] { return tg_backward(&layer, &io); }));
 }
 
+void generic_forward(nb::handle call, nb::handle extras, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t hn, uintptr_t cn, uintptr_t reserve) {
+  const tg_layer layer = layer_of(call);
+  const tg_extras more = extras_of(extras, layer.directions);
+  const tg_outputs out = {pointer<void *>(y), y_batch, y_step, pointer<void *>(hn), pointer<void *>(cn), pointer<void *>(reserve)};
+  check(unlocked(work_of(layer), [&] { return tg_generic_forward(&layer, &more, &out); }));
+}
+
+void generic_backward(nb::handle call, nb::handle extras, uintptr_t reserve, uintptr_t dy, int64_t dy_batch, int64_t dy_step,
+                      uintptr_t dhn, uintptr_t dcn, uintptr_t dx, int64_t dx_batch, int64_t dx_step, uintptr_t dh0, uintptr_t dc0,
+                      nb::handle dweights, nb::handle dextras) {
+  const tg_layer layer = layer_of(call);
+  const tg_extras given = extras_of(extras, layer.directions);
+  tg_gradients io = {};
+  io.reserve = pointer(reserve);
+  io.dy = pointer(dy);
+  io.dy_batch = dy_batch;
+  io.dy_step = dy_step;
+  io.dhn = pointer(dhn);
+  io.dcn = pointer(dcn);
+  io.dx = pointer<void *>(dx);
+  io.dx_batch = dx_batch;
+  io.dx_step = dx_step;
+  io.dh0 = pointer<void *>(dh0);
+  io.dc0 = pointer<void *>(dc0);
+  weights(dweights.ptr(), layer.directions, io.dweight_ih, io.dweight_hh, io.dbias_ih, io.dbias_hh);
+  tg_extra_gradients more = {};
+  extra_weights(dextras.ptr(), layer.directions, more.dweight_hr, more.dgain_ih, more.dgain_hh, more.dgain_c, more.dshift_c);
+  check(unlocked(work_of(layer), [&] { return tg_generic_backward(&layer, &given, &io, &more); }));
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -165,6 +221,13 @@ NB_MODULE(_native, m) {
   m.def("forward", &forward);
   m.def("forward_packed", &forward_packed);
   m.def("backward", &backward);
+  m.def("generic_reserve_bytes", [](nb::handle call, nb::handle extras) {
+    const tg_layer layer = layer_of(call);
+    const tg_extras more = extras_of(extras, layer.directions);
+    return tg_generic_reserve_bytes(&layer, &more);
+  });
+  m.def("generic_forward", &generic_forward);
+  m.def("generic_backward", &generic_backward);
   m.def("linear", [](int64_t rows, uintptr_t x, int64_t x_row, const PackedLinear &packed, uintptr_t y, int64_t y_row) {
     check(unlocked(double(rows) * worth_unlocking / 64, [&] { return tg_linear_packed(rows, pointer(x), x_row, packed.get(), pointer<void *>(y), y_row); }));
   });

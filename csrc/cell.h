@@ -108,7 +108,8 @@ TG_INLINE void tg_rnn_relu_output(TG_REAL *g, TG_REAL h, TG_REAL c_next, TG_REAL
 }
 TG_INLINE void tg_rnn_relu_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
                                     TG_REAL *dc_prev) {
-  d[0] = TG_LESS(g[0], TG_SET(1.17549435e-38f), TG_SET(0.0f), dh); /* NaN lets dh through, as in PyTorch */
+  const TG_REAL off = TG_LESS(g[0], TG_SET(1.0f), TG_SET(0.0f), dh); /* NaN lets dh through, as in PyTorch */
+  d[0] = TG_LESS(TG_SET(0.0f), g[0], dh, off);
   *dh_prev = TG_SET(0.0f);
   *dc_prev = dc;
   (void)h, (void)c;
@@ -127,17 +128,24 @@ TG_INLINE void tg_lstm_output(TG_REAL *g, TG_REAL h, TG_REAL c_next, TG_REAL *h_
   *h_next = g[3] * tg_tanh(c_next);
   (void)h;
 }
+/* Adds to *dc what reaches c' through the output. */
+TG_INLINE void tg_lstm_output_backward(TG_REAL o, TG_REAL c_next, TG_REAL dh, TG_REAL *d_o, TG_REAL *dc) {
+  const TG_REAL one = TG_SET(1.0f), t = tg_tanh(c_next);
+  *dc = TG_FMA(dh * o, TG_FMA(-t, t, one), *dc);
+  *d_o = dh * t * (o * (one - o));
+}
+TG_INLINE void tg_lstm_gates_backward(const TG_REAL *g, TG_REAL c, TG_REAL dc, TG_REAL *d, TG_REAL *dc_prev) {
+  const TG_REAL one = TG_SET(1.0f), i = g[0], f = g[1], n = g[2];
+  d[0] = dc * n * (i * (one - i));
+  d[1] = dc * c * (f * (one - f));
+  d[2] = dc * i * TG_FMA(-n, n, one);
+  *dc_prev = dc * f;
+}
 TG_INLINE void tg_lstm_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
                                 TG_REAL *dc_prev) {
-  const TG_REAL one = TG_SET(1.0f), i = g[0], f = g[1], n = g[2], o = g[3];
-  const TG_REAL t = tg_tanh(TG_FMA(f, c, i * n));
-  const TG_REAL dc_total = TG_FMA(dh * o, TG_FMA(-t, t, one), dc);
-  d[0] = dc_total * n * (i * (one - i));
-  d[1] = dc_total * c * (f * (one - f));
-  d[2] = dc_total * i * TG_FMA(-n, n, one);
-  d[3] = dh * t * (o * (one - o));
+  tg_lstm_output_backward(g[3], TG_FMA(g[1], c, g[0] * g[2]), dh, &d[3], &dc);
+  tg_lstm_gates_backward(g, c, dc, d, dc_prev);
   *dh_prev = TG_SET(0.0f);
-  *dc_prev = dc_total * f;
   (void)h;
 }
 
@@ -153,17 +161,37 @@ TG_INLINE void tg_gru_output(TG_REAL *g, TG_REAL h, TG_REAL c_next, TG_REAL *h_n
   *h_next = TG_FMA(g[2], h - g[0], g[0]);
   (void)c_next;
 }
+/* h' = (1 - z) n + z h: gradients of the sums inside n and z, and of h. */
+TG_INLINE void tg_gru_blend_backward(TG_REAL n, TG_REAL z, TG_REAL h, TG_REAL dh, TG_REAL *d_n, TG_REAL *d_z, TG_REAL *dh_prev) {
+  const TG_REAL one = TG_SET(1.0f);
+  *d_n = dh * (one - z) * TG_FMA(-n, n, one);
+  *d_z = dh * (h - n) * (z * (one - z));
+  *dh_prev = dh * z;
+}
 TG_INLINE void tg_gru_backward(const TG_REAL *g, TG_REAL h, TG_REAL c, TG_REAL dh, TG_REAL dc, TG_REAL *d, TG_REAL *dh_prev,
                                TG_REAL *dc_prev) {
-  const TG_REAL one = TG_SET(1.0f), n = g[0], r = g[1], z = g[2], u = g[3];
-  const TG_REAL da = dh * (one - z) * TG_FMA(-n, n, one);
-  d[0] = da;
-  d[1] = da * u * (r * (one - r));
-  d[2] = dh * (h - n) * (z * (one - z));
-  d[3] = da * r;
-  *dh_prev = dh * z;
+  const TG_REAL r = g[1], u = g[3];
+  tg_gru_blend_backward(g[0], g[2], h, dh, &d[0], &d[2], dh_prev);
+  d[1] = d[0] * u * (r * (TG_SET(1.0f) - r));
+  d[3] = d[0] * r;
   *dc_prev = dc;
   (void)c;
+}
+
+/* Cho et al. 2014 as published, reset before the product. Two pieces, the product U_n s between them:
+ * r, z = sigmoid(.)   s = r h   n = tanh(a_n + U_n s)   h' = (1 - z) n + z h */
+TG_INLINE void tg_gru_reset(TG_REAL *r, TG_REAL *z, TG_REAL h, TG_REAL *s) {
+  *r = tg_sigmoid(*r);
+  *z = tg_sigmoid(*z);
+  *s = *r * h;
+}
+TG_INLINE void tg_gru_reset_backward(TG_REAL r, TG_REAL h, TG_REAL ds, TG_REAL *d_r, TG_REAL *dh_prev) {
+  *d_r = ds * h * (r * (TG_SET(1.0f) - r));
+  *dh_prev = ds * r;
+}
+TG_INLINE void tg_gru_blend(TG_REAL *n, TG_REAL z, TG_REAL h, TG_REAL *h_next) {
+  *n = tg_tanh(*n);
+  *h_next = TG_FMA(z, h - *n, *n);
 }
 
 #undef TG_EXP_CLAMPED

@@ -81,6 +81,48 @@ struct Job {
   Barrier everyone, *team_barriers;
 };
 
+/* The generic loop, for what the fused one does not do: a step is a program over slots, written in generic_program.h. */
+
+/* One vector for each row of each step: `parts` vectors of `size` numbers, each padded to whole registers. Slot 0 is x. */
+struct Slot {
+  int64_t size, parts, part_row, row;
+  bool state; /* carried from step to step */
+};
+/* Some parts of a slot; before: as a state was before the step. */
+struct View {
+  int slot, part, parts, before;
+};
+enum Param { weight_ih, weight_hh, weight_hr, bias_ih, bias_hh, gain_ih, gain_hh, gain_c, shift_c, param_count, no_param = -1 };
+enum Op { op_product, op_norm, op_rnn_tanh, op_rnn_relu, op_lstm_gates, op_lstm_output, op_gru_after, op_gru_reset, op_gru_blend };
+constexpr int most_slots = 16, most_instructions = 16, most_views = 6;
+struct Instruction {
+  Op op;
+  int view_count, adds; /* adds: to what `out` holds */
+  View views[most_views];
+  int64_t row;          /* of the parameters, where the instruction's begin */
+  Param bias[2], weight, gain, shift;
+};
+struct Program {
+  Slot slots[most_slots];
+  Instruction list[most_instructions];
+  int slot_count, count, over_time; /* the first `over_time` instructions need x alone */
+  int h, c;                         /* slots of the states; c: -1 where there is none */
+};
+
+/* What an instruction reads of its parameters, laid out: a product's panels and start, a norm's gain and shift. */
+struct Prepared {
+  void *forward, *start, *backward;
+};
+struct GenericJob {
+  Job job; /* its layout, teams' barriers and weights are unused */
+  Program program;
+  double eps;
+  int64_t block_rows;
+  const void *params[param_count][2];
+  void *dparams[param_count][2];
+  Prepared prepared[2][most_instructions];
+};
+
 /* Arrays start on cache lines. */
 static inline int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -99,6 +141,9 @@ struct Kernels {
   void (*pool)(int dtype, int pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);
   void (*apply)(int dtype, int function, int64_t n, const void *x, void *y);
   double (*peak)(int64_t rounds); /* operations of `rounds` rounds of independent fused multiply-adds */
+  void (*generic_forward)(GenericJob *, int rank);
+  void (*generic_backward)(GenericJob *, int rank);
+  int64_t (*generic_scratch_bytes)(const GenericJob &, const Group &, bool backward);
 };
 
 }  // namespace tg

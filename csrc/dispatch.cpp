@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "generic_program.h"
 #include "plan.h"
 #include "pool.h"
 
@@ -537,3 +538,5 @@ double tg_peak(int32_t threads, double seconds) {
 const char *tg_message(void) { return message; }
 
 }  // extern "C"
+
+#include "generic_entry.h"

@@ -1,6 +1,7 @@
 /* One build of the kernels; compiled once for each instruction set with TG_ISA_NAME. In: jobs. Out: tg::Kernels. */
 #include "backward.h"
 #include "forward.h"
+#include "generic.h"
 #include "pack.h"
 #include "primitives.h"
 
@@ -82,6 +83,40 @@ int64_t scratch_bytes(const Job &job, const Group &group, bool backward) {
   return bytes;
 }
 
+template <class F> void with_number(const tg_layer &layer, F f) {
+  if (layer.dtype == TG_F32) f(float());
+  else f(double());
+}
+
+void generic_forward(GenericJob *job, int rank) {
+  const FlushDenormals mode;
+  with_number(job->job.layer, [&](auto number) {
+    using T = decltype(number);
+    for (int d = 0; d < job->job.layer.directions; ++d) GenericPacking<T>(*job, d, rank).lay_out(false);
+    tg::meet(&job->job.everyone, job->job.threads);
+    for (int team = rank; team < job->job.team_count; team += job->job.threads) GenericForward<T>(job, team).run();
+  });
+}
+
+void generic_backward(GenericJob *job, int rank) {
+  const FlushDenormals mode;
+  with_number(job->job.layer, [&](auto number) {
+    using T = decltype(number);
+    for (int d = 0; d < job->job.layer.directions; ++d) GenericPacking<T>(*job, d, rank).lay_out(true);
+    tg::meet(&job->job.everyone, job->job.threads);
+    for (int team = rank; team < job->job.team_count; team += job->job.threads) GenericBackward<T>(job, team).run();
+    tg::meet(&job->job.everyone, job->job.threads);
+    for (int d = 0; d < job->job.layer.directions; ++d) GenericPacking<T>(*job, d, rank).gradients();
+    if (job->job.dx_other) add_other_dx<T>(job->job, rank);
+  });
+}
+
+int64_t generic_scratch_bytes(const GenericJob &job, const Group &group, bool backward) {
+  Arena arena = {nullptr, 0};
+  with_number(job.job.layer, [&](auto number) { GenericScratch<decltype(number)>::lay_out(&arena, job, group, backward); });
+  return arena.used;
+}
+
 double peak(int64_t rounds) {
   constexpr int chains = registers == 32 ? 24 : 12;
   V<float> sum[chains];
@@ -106,5 +141,5 @@ namespace tg {
 extern const Kernels TG_NAME(kernels_, TG_ISA_NAME);
 const Kernels TG_NAME(kernels_, TG_ISA_NAME) = {
     TG_STRING(TG_ISA_NAME), {lanes<float>, lanes<double>}, forward, backward, pack, scratch_bytes,
-    pack_linear, linear, softmax, norm, pool, apply, peak};
+    pack_linear, linear, softmax, norm, pool, apply, peak, generic_forward, generic_backward, generic_scratch_bytes};
 }  // namespace tg

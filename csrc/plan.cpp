@@ -23,12 +23,11 @@ Split split(const tg_layer &layer, int gates, int threads) {
   const int each = std::max(1, threads / layer.directions);
   if (each == 1 || layer.batch == 0) return {1, 1};
   const double step = double(gates) * double(layer.hidden_size) * double(layer.hidden_size) * double(layer.batch);
-  constexpr double meeting = 16384; /* multiply-adds that pay for a meeting */
-  const int by_rows = int(std::min<int64_t>(each, layer.batch));
-  const bool few_rows = layer.batch < 4 * each;
-  if (few_rows && step / each >= meeting) return {1, each};
-  const int team = by_rows * 2 <= each && step / each >= meeting ? each / by_rows : 1;
-  return {by_rows, team};
+  constexpr double call = 1 << 17; /* multiply-adds of a whole call that pay for waking a thread */
+  if (step * double(layer.steps) < call) return {1, 1};
+  constexpr double meeting = 16384; /* multiply-adds of a thread that pay for a meeting */
+  if (layer.batch < 4 * each && step / each >= meeting) return {1, each};
+  return {int(std::min<int64_t>(each, layer.batch)), 1};
 }
 
 void add_group(Plan *plan, const std::vector<int64_t> &sorted, const tg_layer &layer, int which, int groups, int64_t *at) {

@@ -74,7 +74,7 @@ typedef struct tg_gradients {
   void *dweight_ih[2], *dweight_hh[2], *dbias_ih[2], *dbias_hh[2]; /* as the weights, or NULL; overwritten */
 } tg_gradients;
 
-/* Bytes of `reserve` for this layer with the threads that are set now; 0 for inference shapes of no work. */
+/* Bytes of `reserve` for this layer; they follow the sum of the lengths. */
 size_t tg_reserve_bytes(const tg_layer *layer);
 
 tg_status tg_forward(const tg_layer *layer, const tg_outputs *out);
@@ -85,6 +85,28 @@ typedef struct tg_packed tg_packed;
 tg_status tg_pack(const tg_layer *layer, tg_packed **packed); /* reads cell, dtype, directions, sizes, weights, biases */
 void tg_unpack(tg_packed *packed);                            /* frees; NULL is allowed */
 tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out); /* weights not read */
+
+/* Layers that need more than one product and one pointwise phase a step; slower a step than the fused loop. Any cell runs here.
+ * P = proj_size, or H without projection: then h0, hn, dhn, dh0 are [D,B,P], y and dy [B,T,D*P], weight_hh [G,P]; c is [D,B,H].
+ * zone_h, zone_c and drop_h must be NULL, recompute 0.
+ * Layer norm: LN(W_ih x) + LN(W_hh h) with gains of their own and bias_ih, bias_hh as the shifts; over all gates of the RNNs and the
+ * LSTM; the GRU's r and z together, its candidate alone; tanh(LN(c')) in the LSTM's output. (Ba, Kiros & Hinton 2016) */
+typedef struct tg_extras {
+  int32_t reset_before;           /* GRU: n = tanh(W x + b + U (r h) + b) (Cho et al. 2014); 0: reset after the product */
+  int32_t layer_norm;
+  int64_t proj_size;              /* LSTM: h' = W_hr (o tanh(c')), as torch.nn.LSTM(proj_size); 0: none */
+  double eps;                     /* of the norms, > 0 */
+  const void *weight_hr[2];       /* real [P,H] one a direction */
+  const void *gain_ih[2], *gain_hh[2]; /* real [G], or NULL: one */
+  const void *gain_c[2], *shift_c[2];  /* real [H] of the LSTM, or NULL: one, zero */
+} tg_extras;
+typedef struct tg_extra_gradients { /* as the parameters, or NULL; overwritten */
+  void *dweight_hr[2], *dgain_ih[2], *dgain_hh[2], *dgain_c[2], *dshift_c[2];
+} tg_extra_gradients;
+size_t tg_generic_reserve_bytes(const tg_layer *layer, const tg_extras *extras);
+/* Backward does not read io->y. */
+tg_status tg_generic_forward(const tg_layer *layer, const tg_extras *extras, const tg_outputs *out);
+tg_status tg_generic_backward(const tg_layer *layer, const tg_extras *extras, const tg_gradients *io, const tg_extra_gradients *more);
 
 /* Primitives of the running half. Rows do not depend on each other; sums run over k = 0..K-1 in one chain. */
 

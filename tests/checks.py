@@ -1,11 +1,14 @@
 """The battery: what every block and every spec must pass. In: a Case. Out: nothing, or a failed assertion.
 
 A Case is a spec with the steps of each of its sequences; weights and inputs are asymmetric random numbers. `CHECKS` lists the
-checks, `CASES` one case a block kind and several whole nets; tests/blocks/test_graph.py runs each on each.
+checks, `CASES` one case a block kind and several whole nets; tests/blocks/test_graph.py runs each on each. Every check holds of
+NumPy's path and, where the core is installed, of the native one within a tolerance; `SAME_BITS` are the promises of the native
+path alone, bit for bit, over `CASES` and `WIDE` (tests/runtime/test_same_bits.py).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +19,11 @@ import pytest
 import torch
 
 from tidegate import format as container
-from tidegate.blocks.graph import run
+from tidegate import native
+from tidegate.blocks.graph import Ran, run
 from tidegate.errors import TaskError
 from tidegate.nn.ops import TorchOps
+from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
 from tidegate.runtime.predictor import Output, Predictor
 from tidegate.spec import (
@@ -48,22 +53,26 @@ TOL = {"float64": {"atol": 1e-12, "rtol": 1e-10}, "float32": {"atol": 2e-6, "rto
 # Gradients of weights add B*T such numbers once more.
 GRADIENT_TOL = {"float64": {"atol": 1e-11, "rtol": 1e-9}, "float32": {"atol": 2e-5, "rtol": 1e-4}}
 BATCH = 4
+PATHS = (False, True) if native.available() else (False,)  # `native` of a Predictor
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A spec and the steps of its sequences; `unit`: lengths of a port are its multiples; `refused`: what no stream steps."""
+    """A spec and the steps of its sequences; `unit`: lengths of a port are its multiples; `refused`: what no stream steps;
+    `scale`: of the weights."""
 
     spec: Spec
     steps: Mapping[str, int] = field(default_factory=lambda: {"x": 6})
     unit: Mapping[str, int] = field(default_factory=dict)
     refused: str | None = None
+    scale: float = 1.0
 
     def weights(self, dtype: str = "float64", seed: int = 0) -> dict[str, npt.NDArray[np.floating]]:
         rng = np.random.default_rng(seed)
-        return {name: rng.uniform(-0.7, 0.9, shape).astype(dtype) for name, shape in self.spec.parameters().items()}
+        shapes = self.spec.parameters()
+        return {name: (self.scale * rng.uniform(-0.7, 0.9, shape)).astype(dtype) for name, shape in shapes.items()}
 
     def inputs(self, dtype: str = "float64", seed: int = 1) -> Arrays:
         rng = np.random.default_rng(seed)
@@ -86,9 +95,14 @@ class Case:
 
 
 def predict(
-    case: Case, inputs: Mapping[str, npt.ArrayLike], lengths: Mapping[str, npt.ArrayLike] | None, dtype: str = "float64"
+    case: Case,
+    inputs: Mapping[str, npt.ArrayLike],
+    lengths: Mapping[str, npt.ArrayLike] | None,
+    dtype: str = "float64",
+    *,
+    native: bool | None = None,
 ) -> Output:
-    return Predictor(case.spec, case.weights(dtype)).run(inputs, None, lengths)
+    return Predictor(case.spec, case.weights(dtype), native=native).run(inputs, None, lengths)
 
 
 def assert_same(got: Mapping[str, npt.ArrayLike], expected: Mapping[str, npt.ArrayLike], dtype: str = "float64") -> None:
@@ -98,18 +112,22 @@ def assert_same(got: Mapping[str, npt.ArrayLike], expected: Mapping[str, npt.Arr
 
 
 def check_torch_equals_numpy(case: Case) -> None:
+    """NumPy's twin and the native core against torch, and so against each other."""
     for dtype in TOL:
         for lengths in (None, case.lengths()):
-            for fused in (True, False):
-                inputs, weights = case.inputs(dtype), case.weights(dtype)
-                there = run(
-                    TorchOps(fused=fused), case.spec, _tensors(weights), _tensors(inputs), _tensors(lengths) if lengths else None
-                )
-                here = run(NumpyOps(), case.spec, weights, inputs, lengths)
-                assert_same(there.outputs, here.outputs, dtype)
-                assert_same(there.state, here.state, dtype)
+            inputs, weights = case.inputs(dtype), case.weights(dtype)
+            for here in [run(NativeOps() if path else NumpyOps(), case.spec, weights, inputs, lengths) for path in PATHS]:
                 assert all(y.dtype == np.dtype(dtype) for y in [*here.outputs.values(), *here.state.values()])
-                assert all(str(y.dtype) == f"torch.{dtype}" for y in [*there.outputs.values(), *there.state.values()])
+                for fused in (True, False):
+                    _check_torch(case, here, inputs, lengths, dtype, fused)
+
+
+def _check_torch(case: Case, here: Ran, inputs: Arrays, lengths: Arrays | None, dtype: str, fused: bool) -> None:
+    weights = _tensors(case.weights(dtype))
+    there = run(TorchOps(fused=fused), case.spec, weights, _tensors(inputs), _tensors(lengths) if lengths else None)
+    assert_same(there.outputs, here.outputs, dtype)
+    assert_same(there.state, here.state, dtype)
+    assert all(str(y.dtype) == f"torch.{dtype}" for y in [*there.outputs.values(), *there.state.values()])
 
 
 def _tensors(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, torch.Tensor]:
@@ -117,11 +135,16 @@ def _tensors(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, torch.T
 
 
 def check_step_equals_sequence(case: Case) -> None:
-    predictor, inputs = Predictor(case.spec, case.weights()), case.inputs()
-    if case.refused is not None:
+    for path in PATHS:
+        predictor = Predictor(case.spec, case.weights(), native=path)
+        if case.refused is None:
+            _check_steps(case, predictor, case.inputs())
+            continue
         with pytest.raises(TaskError, match=f"block '{case.refused}'.*use run"):
             predictor.stream()
-        return
+
+
+def _check_steps(case: Case, predictor: Predictor, inputs: Arrays) -> None:
     whole = predictor.run(inputs)
     stream = predictor.stream(BATCH)
     steps = next(iter(case.steps.values()), 1)
@@ -133,9 +156,11 @@ def check_step_equals_sequence(case: Case) -> None:
 
 
 def check_chunks_carry_state(case: Case) -> None:
-    if case.refused is not None:
-        return
-    predictor, inputs = Predictor(case.spec, case.weights()), case.inputs()
+    for path in PATHS if case.refused is None else ():
+        _check_chunks(case, Predictor(case.spec, case.weights(), native=path), case.inputs())
+
+
+def _check_chunks(case: Case, predictor: Predictor, inputs: Arrays) -> None:
     whole, steps = predictor.run(inputs), next(iter(case.steps.values()), 1)
     for cut in range(steps + 1):  # a piece of no steps too
         pieces = [{n: x[:, part] if n in case.steps else x for n, x in inputs.items()} for part in (slice(cut), slice(cut, None))]
@@ -148,11 +173,19 @@ def check_chunks_carry_state(case: Case) -> None:
 
 
 def check_row_alone_equals_row_in_batch(case: Case) -> None:
-    inputs, lengths = case.inputs(), case.lengths()
-    whole = predict(case, inputs, lengths)
+    for path in PATHS:
+        _check_rows(case, path, case.inputs(), case.lengths())
+
+
+def alone_of(case: Case, inputs: Arrays, lengths: Arrays, row: int) -> Arrays:
+    """One row without its padding."""
+    return {n: x[row : row + 1, : lengths[n][row]] if n in case.steps else x[row : row + 1] for n, x in inputs.items()}
+
+
+def _check_rows(case: Case, path: bool, inputs: Arrays, lengths: Arrays) -> None:
+    whole = predict(case, inputs, lengths, native=path)
     for row in range(BATCH):
-        own = {n: x[row : row + 1, : lengths[n][row]] if n in case.steps else x[row : row + 1] for n, x in inputs.items()}
-        alone = predict(case, own, None)
+        alone = predict(case, alone_of(case, inputs, lengths, row), None, native=path)
         np.testing.assert_allclose(alone.state[0], whole.state[row], **TOL["float64"])
         for name, y in alone.outputs.items():
             together = whole.outputs[name][row]
@@ -162,12 +195,12 @@ def check_row_alone_equals_row_in_batch(case: Case) -> None:
 
 def check_padding_value_is_irrelevant(case: Case) -> None:
     inputs, lengths = case.inputs(), case.lengths()
-    plain = predict(case, inputs, lengths)
     for value in (np.nan, 1e30, np.inf):
         filled = {n: _padded_with(x, lengths[n], value) if n in case.steps else x for n, x in inputs.items()}
-        other = predict(case, filled, lengths)
-        assert np.array_equal(other.state, plain.state)
-        assert all(np.array_equal(other.outputs[n], plain.outputs[n]) for n in plain.outputs)
+        for path in PATHS:
+            plain, other = predict(case, inputs, lengths, native=path), predict(case, filled, lengths, native=path)
+            assert np.array_equal(other.state, plain.state)
+            assert all(np.array_equal(other.outputs[n], plain.outputs[n]) for n in plain.outputs)
         for fused in (True, False):
             _check_gradients_ignore_padding(case, inputs, filled, lengths, fused)
 
@@ -209,6 +242,109 @@ def check_save_and_load_are_exact(case: Case) -> None:
 
 CHECKS: dict[str, Callable[[Case], None]] = {
     name.removeprefix("check_"): function for name, function in sorted(globals().items()) if name.startswith("check_")
+}
+
+
+def assert_bits(got: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], what: str) -> None:
+    """Equal to the last bit, the sign of zeros included."""
+    assert got.dtype == expected.dtype, what
+    assert got.shape == expected.shape, what
+    if got.tobytes() != expected.tobytes():
+        differ = np.flatnonzero((got != expected).ravel())
+        raise AssertionError(f"{what}: {len(differ)} of {got.size} values differ, first at {differ[:4]}")
+
+
+def _assert_output_bits(got: Output, expected: Output, what: str) -> None:
+    assert_bits(got.state, expected.state, f"{what}: state")
+    for name, y in expected.outputs.items():
+        assert_bits(got.outputs[name], y, f"{what}: {name}")
+
+
+def bits_of_steps_and_pieces(case: Case, dtype: str) -> None:
+    """Step by step, and in pieces of any size, as in one sequence."""
+    if case.refused is not None:
+        return
+    predictor, inputs, steps = Predictor(case.spec, case.weights(dtype), native=True), case.inputs(dtype), case.steps.get("x", 1)
+    whole = predictor.run(inputs)
+    stream = predictor.stream(BATCH)
+    for t in range(steps):
+        pushed = stream.push({n: x[:, t] if n in case.steps else x for n, x in inputs.items()})
+        for name, y in whole.outputs.items():
+            assert_bits(pushed[name], y[:, t] if y.ndim == 3 else y, f"step {t}: {name}")
+    assert_bits(stream.state, whole.state, "state after the last step")
+    for edges in ([0, 0, 1, steps], [0, steps // 3, steps // 3 + 1, steps - 1, steps], [0, steps // 2, steps]):
+        _check_pieces(case, predictor, inputs, whole, edges)
+
+
+def _check_pieces(case: Case, predictor: Predictor, inputs: Arrays, whole: Output, edges: list[int]) -> None:
+    state, pieces = None, []
+    for start, stop in itertools.pairwise(edges):
+        piece = predictor.run({n: x[:, start:stop] if n in case.steps else x for n, x in inputs.items()}, state)
+        state = piece.state
+        pieces.append(piece.outputs)
+    assert_bits(state, whole.state, f"pieces {edges}: state")
+    for name, y in whole.outputs.items():
+        if y.ndim == 3:
+            assert_bits(np.concatenate([p[name] for p in pieces], 1), y, f"pieces {edges}: {name}")
+
+
+def bits_of_rows_and_batches(case: Case, dtype: str) -> None:
+    """A row alone, in its batch, in a batch of another order and in one of 9 and of 61 rows."""
+    predictor, inputs, lengths = Predictor(case.spec, case.weights(dtype), native=True), case.inputs(dtype), case.lengths()
+    whole = predictor.run(inputs, None, lengths)
+    for row in range(BATCH):
+        alone = predictor.run(alone_of(case, inputs, lengths, row))
+        assert_bits(alone.state[0], whole.state[row], f"row {row} alone: state")
+        for name, y in alone.outputs.items():
+            together = whole.outputs[name][row]
+            assert_bits(y[0], together[: y.shape[1]] if y.ndim == 3 else together, f"row {row} alone: {name}")
+    for rows in (np.array([2, 0, 3]), np.arange(9) % BATCH, np.arange(61) * 3 % BATCH):
+        taken = {n: x[rows] for n, x in inputs.items()}
+        other = predictor.run(taken, None, {n: size[rows] for n, size in lengths.items()})
+        expected = Output({n: y[rows] for n, y in whole.outputs.items()}, whole.state[rows])
+        _assert_output_bits(other, expected, f"{len(rows)} rows")
+
+
+def bits_of_threads(case: Case, dtype: str) -> None:
+    """1, 2 and 3 threads."""
+    predictor, before = Predictor(case.spec, case.weights(dtype), native=True), native.get_num_threads()
+    runs = []
+    try:
+        for threads in (1, 2, 3):
+            native.set_num_threads(threads)
+            runs.append([predictor.run(case.inputs(dtype), None, lengths) for lengths in (None, case.lengths())])
+    finally:
+        native.set_num_threads(before)
+    for threads, other in zip((2, 3), runs[1:], strict=True):
+        for got, expected in zip(other, runs[0], strict=True):
+            _assert_output_bits(got, expected, f"{threads} threads")
+
+
+def bits_of_padding_and_strides(case: Case, dtype: str) -> None:
+    """What stands in the padding does not matter, nor how the arrays lie in memory."""
+    predictor, inputs, lengths = Predictor(case.spec, case.weights(dtype), native=True), case.inputs(dtype), case.lengths()
+    plain = predictor.run(inputs, None, lengths)
+    for value in (np.nan, np.inf, -1e30):
+        filled = {n: _padded_with(x, lengths[n], value).astype(dtype) if n in case.steps else x for n, x in inputs.items()}
+        _assert_output_bits(predictor.run(filled, None, lengths), plain, f"padding {value}")
+    for lay_out in (np.asfortranarray, _time_first, _every_other, _backwards):
+        _assert_output_bits(predictor.run({n: lay_out(x) for n, x in inputs.items()}, None, lengths), plain, lay_out.__name__)
+
+
+def _time_first(x: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return np.ascontiguousarray(x.swapaxes(0, 1)).swapaxes(0, 1)
+
+
+def _every_other(x: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def _backwards(x: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return np.ascontiguousarray(x[:, ::-1])[:, ::-1]
+
+
+SAME_BITS: dict[str, Callable[[Case, str], None]] = {
+    name.removeprefix("bits_of_"): function for name, function in sorted(globals().items()) if name.startswith("bits_of_")
 }
 
 
@@ -337,4 +473,31 @@ CASES: dict[str, Case] = {
         for cell in ("lstm", "gru")
     },
     "segments": Case(spec=_segments(), steps={"x": 9, "calendar": 3, "future": 6}, unit={"x": 3, "future": 3}, refused="folded"),
+}
+
+
+def _wide(cell: str, **options: object) -> Case:
+    """Enough units and steps that the core splits them: over threads, over blocks of time, over panels that are not full."""
+    return Case(
+        spec=Spec(
+            inputs=_x(19),
+            blocks=(
+                Linear(name="in", inputs=("x",), input_size=19, output_size=37),
+                Norm(name="norm", inputs=("in",), size=37),
+                Recurrent(name="layer", inputs=("norm",), cell=cell, input_size=37, hidden_size=70, **options),
+                Linear(name="gate", inputs=("layer",), input_size=70 * (1 + ("bidirectional" in options)), output_size=19),
+                Mix(name="y", inputs=("gate", "x")),
+            ),
+            outputs=("layer", "y"),
+        ),
+        steps={"x": 150},
+        refused="layer" if "bidirectional" in options else None,
+        scale=0.1,  # 150 steps of the ReLU's network stay finite
+    )
+
+
+WIDE: dict[str, Case] = {
+    **{f"wide {cell}": _wide(cell) for cell in ("rnn_tanh", "rnn_relu", "lstm", "gru")},
+    "wide gru x 2": _wide("gru", num_layers=2),
+    "wide lstm both ways": _wide("lstm", bidirectional=True),
 }

@@ -53,6 +53,16 @@ class LayerCall(NamedTuple):
     drop_h: int
 
 
+class ExtrasCall(NamedTuple):
+    """What the generic loop does beside the plain cell: `tg_extras` of csrc/tidegate.h. Addresses are 0 for none."""
+
+    reset_before: int
+    layer_norm: int
+    proj_size: int
+    eps: float
+    weights: tuple[int, ...]  # weight_hr, gain_ih, gain_hh, gain_c, shift_c of each direction
+
+
 class _Core:
     """The extension once it is loaded, or why it is not."""
 
@@ -110,7 +120,9 @@ def _default_threads() -> int:
 
 
 def set_num_threads(threads: int) -> None:
-    """The threads that one call of the core may use, the caller's included. Results do not depend on it.
+    """The threads that one call of the core may use, the caller's included.
+
+    Outputs, states and their gradients do not depend on it; gradients of weights are sums over the rows of each thread, and do.
 
     Args:  threads: 1 to 256; default: torch's setting where torch is loaded, else OMP_NUM_THREADS, else all processors.
     Raises: ConfigError for anything else; MissingExtra where the core is not installed.
@@ -177,6 +189,26 @@ def backward(
     """`tg_backward`; an address of 0: not given, or not wanted. Raises: MemoryError."""
     _Core.module.backward(
         call, y, y_batch, y_step, reserve, dy, dy_batch, dy_step, dhn, dcn, dx, dx_batch, dx_step, dh0, dc0, dweights
+    )
+
+
+def generic_reserve_bytes(call: LayerCall, extras: ExtrasCall) -> int:
+    """Bytes that `generic_forward` keeps for `generic_backward`."""
+    return int(_Core.module.generic_reserve_bytes(call, extras))
+
+
+def generic_forward(call: LayerCall, extras: ExtrasCall, y: int, y_batch: int, y_step: int, hn: int, cn: int, reserve: int) -> None:
+    """`tg_generic_forward`; reserve 0: inference. Raises: MemoryError."""
+    _Core.module.generic_forward(call, extras, y, y_batch, y_step, hn, cn, reserve)
+
+
+def generic_backward(
+    call: LayerCall, extras: ExtrasCall, reserve: int, dy: int, dy_batch: int, dy_step: int, dhn: int, dcn: int,
+    dx: int, dx_batch: int, dx_step: int, dh0: int, dc0: int, dweights: tuple[int, ...], dextras: tuple[int, ...],
+) -> None:  # fmt: skip
+    """`tg_generic_backward`; an address of 0: not given, or not wanted. Raises: MemoryError."""
+    _Core.module.generic_backward(
+        call, extras, reserve, dy, dy_batch, dy_step, dhn, dcn, dx, dx_batch, dx_step, dh0, dc0, dweights, dextras
     )
 
 

@@ -1,4 +1,5 @@
-"""NumPy's operations against torch's, one by one, at ordinary and at extreme numbers; dtypes and callers' arrays are kept."""
+"""NumPy's operations and the native ones against torch's, one by one, at ordinary and at extreme numbers; dtypes and callers'
+arrays are kept."""
 
 from __future__ import annotations
 
@@ -13,10 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import checks
+from tidegate import native
 from tidegate.blocks.ops import Array, Ops
 from tidegate.nn.ops import TorchOps
+from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
 
+NATIVE = pytest.mark.skipif(not native.available(), reason="the native core is not installed")
+OPS = pytest.mark.parametrize("ops", [pytest.param(NumpyOps(), id="numpy"), pytest.param(NativeOps(), id="native", marks=NATIVE)])
 RNG = np.random.default_rng(0)
 X, V = RNG.normal(size=(3, 4, 5)), RNG.normal(size=(3, 5))
 LENGTHS = np.array([4, 0, 2])
@@ -55,8 +60,9 @@ def call(ops: Ops, name: str, dtype: str) -> Array:
 
 @pytest.mark.parametrize("dtype", checks.TOL)
 @pytest.mark.parametrize("name", CALLS)
-def test_equal_to_torch(name: str, dtype: str) -> None:
-    here, there = call(NumpyOps(), name, dtype), call(TorchOps(), name, dtype)
+@OPS
+def test_equal_to_torch(name: str, dtype: str, ops: Ops) -> None:
+    here, there = call(ops, name, dtype), call(TorchOps(), name, dtype)
     assert here.shape == tuple(there.shape)
     assert f"torch.{here.dtype}" == str(there.dtype)
     np.testing.assert_allclose(here, there.numpy(), **checks.TOL[dtype])
@@ -65,38 +71,41 @@ def test_equal_to_torch(name: str, dtype: str) -> None:
 def test_every_operation_is_called() -> None:
     wanted = {n for n in vars(Ops) if not n.startswith("_")} - {"recurrent"}
     assert {name.split(" ")[0] for name in CALLS} == wanted
-    for ops in (NumpyOps, TorchOps):
-        assert wanted | {"recurrent"} == {n for n in vars(ops) if not n.startswith("_")}
+    for ops in (NumpyOps, NativeOps, TorchOps):
+        assert wanted | {"recurrent"} == {n for n in dir(ops) if not n.startswith("_")}
 
 
 LARGE = hnp.arrays(np.float32, (2, 3), elements=st.floats(-(2.0**60), 2.0**60, width=32))
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "softmax"])
+@OPS
 @given(x=LARGE)
-def test_large_numbers_neither_overflow_nor_warn(name: str, x: np.ndarray) -> None:
+def test_large_numbers_neither_overflow_nor_warn(ops: Ops, name: str, x: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        here = getattr(NumpyOps(), name)(x)
+        here = getattr(ops, name)(x)
     there = getattr(TorchOps(), name)(torch.from_numpy(x))
     assert np.isfinite(here).all()
     np.testing.assert_allclose(here, there.numpy(), **checks.TOL["float32"])
 
 
+@OPS
 @given(x=LARGE)
-def test_the_norm_of_large_numbers_is_bounded(x: np.ndarray) -> None:
+def test_the_norm_of_large_numbers_is_bounded(ops: Ops, x: np.ndarray) -> None:
     """Equal large numbers differ from their mean by rounding alone, so that torch is no oracle there."""
     one = np.ones(3, np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        y = NumpyOps().norm(x, one, one)
+        y = ops.norm(x, one, one)
     assert np.abs(y - 1).max() <= np.sqrt(3) * 1.001  # n numbers of mean square 1 are at most sqrt(n)
 
 
-def test_nan_is_passed_on_not_hidden() -> None:
+@OPS
+def test_nan_is_passed_on_not_hidden(ops: Ops) -> None:
     x = np.array([[np.nan, 1.0]])
     for name in ("sigmoid", "tanh", "relu", "softmax", "total"):
-        assert np.isnan(getattr(NumpyOps(), name)(x)).any(), name
+        assert np.isnan(getattr(ops, name)(x)).any(), name
 
 
 def test_what_stands_in_the_padding_is_dropped_not_multiplied_by_zero() -> None:

@@ -78,7 +78,7 @@ class Core:
     ) -> Forecasts:
         """Forecasts from the outputs of every net, for a stream that ran them itself."""
         wanted = _wanted(levels, False)
-        q: Floats = np.mean([quantile_grid(self.plan, o["raw"], o["base"], scale, wanted) for o in outputs], axis=0)
+        q = _mean([quantile_grid(self.plan, o["raw"], o["base"], scale, wanted) for o in outputs])
         return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), levels, False)
 
     def _forecasts(self, at: Mapping[float, Floats], levels: Sequence[float], deciles: bool) -> Forecasts:
@@ -114,8 +114,7 @@ class Core:
             self._recursive(net, windows, p) if self.plan.decode == "recursive" else self._direct(net, windows, p)
             for net in self.nets
         ]
-        mean: Floats = np.mean(each, axis=0)
-        return mean
+        return _mean(each)
 
     def with_corrections(self, lines: Lines, cut: Cut) -> Core:
         """Calibrate on held-back windows; levels with too few truths stay uncorrected."""
@@ -190,6 +189,12 @@ def _drawn(plan: Plan, outputs: Mapping[str, npt.NDArray[np.floating]], scale: S
     rows = np.arange(len(q))
     value: Floats = q[rows, at] * (1 - weight) + q[rows, at + 1] * weight
     return np.round(value) if plan.output == "negative_binomial" else value
+
+
+def _mean(each: Sequence[Floats]) -> Floats:
+    """Over the nets, in their order: np.mean sums in another one for few windows than for many, and the bits would differ."""
+    total: Floats = sum(each[1:], start=each[0])
+    return total / len(each)
 
 
 __all__ = ["CALIBRATED", "Core", "Corrections", "sample_paths"]

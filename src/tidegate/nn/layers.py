@@ -1,29 +1,39 @@
-"""RNN, LSTM and GRU as torch.nn's, plus `lengths=`. In: input, state, lengths. Out: outputs, state.
+"""RNN, LSTM and GRU as torch.nn's, plus `lengths=` and options. In: input, state, lengths. Out: outputs, state.
 
-Constructor, state_dict, initial values for a seed and outputs are those of torch.nn; changing the import is enough.
+Constructor, state_dict, initial values for a seed and outputs are those of torch.nn; changing the import is enough. The native
+core runs them on a CPU (stack.py says what runs when).
 `reference=True` runs the equations of blocks/cells.py step by step: slow, readable, and differentiable twice.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from tidegate.errors import ConfigError, LayerError
+from tidegate.nn.checks import check_flags, check_input, check_like, check_rates, check_sizes, check_state, checked_lengths
+from tidegate.nn.masks import Rates
 from tidegate.nn.ops import TorchOps
+from tidegate.nn.packed import Part, gather, grid_of, spread
+from tidegate.nn.stack import Settings, State, run
 from tidegate.spec import Cell
 from tidegate.spec import Recurrent as Block
+
+_OPS = TorchOps()
+# Options that torch.nn's layers do not have, with the values that make ours theirs.
+_EXTRAS = {"reference": False, "recompute": False, "zoneout": 0.0, "state_dropout": 0.0}
+_DEFAULTS = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False, **_EXTRAS}
 
 
 class _Recurrent(nn.Module):
     """What RNN, LSTM and GRU share; the subclasses name their cell and the form of their state."""
 
     parts: ClassVar[tuple[str, ...]] = ("h",)
+    proj_size: ClassVar[int] = 0  # code written for torch.nn reads it
 
     def __init__(
         self,
@@ -38,20 +48,28 @@ class _Recurrent(nn.Module):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
         reference: bool,
+        recompute: bool,
+        zoneout: float,
+        state_dropout: float,
     ) -> None:
         super().__init__()
-        _check_options(type(self).__name__, input_size, hidden_size, num_layers, dropout)
+        name = type(self).__name__
+        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_flags(name, bias=bias, batch_first=batch_first)
+        check_rates(name, num_layers, dropout, zoneout=zoneout, state_dropout=state_dropout)
         self.cell: Cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
-        self.reference = reference
-        self._block = Block(
+        self.reference, self.recompute = reference, recompute
+        self.zoneout, self.state_dropout = float(zoneout), float(state_dropout)
+        block = Block(
             name="layer", inputs=("x",), cell=cell, input_size=input_size, hidden_size=hidden_size,
             num_layers=num_layers, bidirectional=bidirectional,
         )  # fmt: skip
-        for name, shape in self._block.parameters().items():
-            if bias or not name.startswith("bias"):
-                self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        shapes = {n: s for n, s in block.parameters().items() if bias or not n.startswith("bias")}
+        for parameter, shape in shapes.items():
+            self.register_parameter(parameter, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self._names = _names(tuple(shapes), num_layers)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -63,107 +81,105 @@ class _Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, options that differ from the defaults, and the number of parameters."""
         options = f"{self.input_size}, {self.hidden_size}"
-        defaults = {
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "bidirectional": False,
-            "reference": False,
-        }
         options += ", nonlinearity=relu" if self.cell == "rnn_relu" else ""
-        options += "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
+        options += "".join(f", {k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v)
         return f"{options}  # {sum(p.numel() for p in self.parameters()):,} parameters"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a pickle, also one that was made before an option was there."""
+        super().__setstate__({**_EXTRAS, **state})  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def flatten_parameters(self) -> None:
         """Nothing: there for code that calls it on torch.nn's layers."""
 
     @property
+    def mode(self) -> str:
+        """torch.nn's name of the cell: RNN_TANH, RNN_RELU, LSTM or GRU."""
+        return self.cell.upper()
+
+    @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer and direction, as torch.nn lists them."""
-        names = [n for n in self._block.parameters() if n.startswith("weight_ih")]
-        parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
-        return [[self.get_parameter(n.replace("weight_ih", part)) for part in parts] for n in names]
+        each = 4 if self.bias else 2
+        return [[getattr(self, n) for n in own[k : k + each]] for own in self._names for k in range(0, len(own), each)]
 
     def _run(
-        self, x: Tensor | PackedSequence, state: tuple[Tensor, ...] | None, lengths: Tensor | None
-    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, ...]]:
+        self, x: Tensor | PackedSequence, state: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        check_input(x, self.input_size, self.batch_first)
+        weights = [tuple([getattr(self, name) for name in own]) for own in self._names]
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise LayerError("lengths: expected none beside a PackedSequence, which holds its own; leave one of them away")
-            return self._run_packed(x, state)
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
-            expected = "(B, T, {0}) or (T, {0})" if self.batch_first else "(T, B, {0}) or (T, {0})"
-            raise LayerError(f"input: expected {expected.format(self.input_size)}, got {tuple(x.shape)}; T time, B batch")
+            return self._run_packed(x, state, weights)
+        x, state = self._cast(x, state, weights[0][0])
         batched = x.dim() == 3
-        rows = x[None] if not batched else x if self.batch_first else x.transpose(0, 1)
-        given = self._checked_state(state, len(rows), batched)
-        y, final = self._run_rows(rows, given, _checked_lengths(lengths, rows))
+        rows = x if batched else x[None]
+        settings = self._settings(batch_first=self.batch_first or not batched)
+        batch, steps = (rows.shape[0], rows.shape[1]) if settings.batch_first else (rows.shape[1], rows.shape[0])
+        if state is not None:
+            directions = self.num_layers * settings.directions
+            shape = (directions, batch, self.hidden_size) if batched else (directions, self.hidden_size)
+            check_state(state, self.parts, shape, weights[0][0])
+            state = state if batched else tuple([s[:, None] for s in state])
+        held, total = checked_lengths(lengths, batch, steps, rows.device)
+        part = Part(0, batch, steps, held, total)
+        (y,), final = run(_OPS, settings, weights, [part], [rows], state, lambda xs: [self._dropped(xs[0], settings.batch_first)])
         if not batched:
-            return y[0], tuple(s[:, 0] for s in final)
-        return y if self.batch_first else y.transpose(0, 1), final
+            return y[0], tuple([s[:, 0] for s in final])
+        return y, final
 
-    def _run_packed(self, x: PackedSequence, state: tuple[Tensor, ...] | None) -> tuple[PackedSequence, tuple[Tensor, ...]]:
-        if x.data.shape[-1] != self.input_size:
-            raise LayerError(f"input: expected packed data (N, {self.input_size}), got {tuple(x.data.shape)}")
-        padded, lengths = pad_packed_sequence(x, batch_first=True)
-        given = self._checked_state(state, len(padded), True)
-        y, final = self._run_rows(padded, given, lengths.to(padded.device), x)
-        return _packed_as(x, y), final
+    def _run_packed(
+        self, x: PackedSequence, state: State | None, weights: list[tuple[Tensor, ...]]
+    ) -> tuple[PackedSequence, State]:
+        data, state = self._cast(x.data, state, weights[0][0])
+        settings = self._settings(batch_first=False)
+        batch = int(x.batch_sizes[0])
+        if state is not None:
+            check_state(state, self.parts, (self.num_layers * settings.directions, batch, self.hidden_size), weights[0][0])
+            if x.sorted_indices is not None:
+                state = tuple([s.index_select(1, x.sorted_indices) for s in state])
+        grid = grid_of(x.batch_sizes, data.device, split=not self.reference)
 
-    def _checked_state(self, state: tuple[Tensor, ...] | None, rows: int, batched: bool) -> dict[str, Tensor] | None:
-        if state is None:
-            return None
-        names = ", ".join(f"{part}_0" for part in self.parts)
-        if not isinstance(state, (tuple, list)) or len(state) != len(self.parts) or not all(isinstance(s, Tensor) for s in state):
-            raise LayerError(f"hx: expected {names}, got {type(state).__name__}; pass on the state that the layer returned")
-        layers = self.num_layers * self._block.directions
-        shape = (layers, rows, self.hidden_size) if batched else (layers, self.hidden_size)
-        for name, part in zip(self.parts, state, strict=True):
-            if part.shape != shape:
-                raise LayerError(f"hx: expected {name}_0 of shape {shape}, got {tuple(part.shape)}")
-        return {name: part if batched else part[:, None] for name, part in zip(self.parts, state, strict=True)}
+        def between(xs: list[Tensor]) -> list[Tensor]:
+            return spread(self._drop(gather(xs, grid)), grid) if self._drops() else xs
 
-    def _run_rows(
-        self, x: Tensor, state: dict[str, Tensor] | None, lengths: Tensor | None, packed: PackedSequence | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        ops = TorchOps(fused=not self.reference)
-        weights: dict[str, Tensor] = dict(self.named_parameters())
-        if not self.bias:
-            zero = x.new_zeros(weights["weight_hh_l0"].shape[0])
-            weights.update({n: zero for n in self._block.parameters() if n.startswith("bias")})
-        if self.training and self.dropout > 0.0:
-            y, final = self._with_dropout(ops, weights, x, lengths, state, packed)
-        else:
-            y, final = ops.recurrent(self._block, weights, x, lengths, state)
-        return y, tuple(final[part] for part in self.parts)
+        ys, final = run(_OPS, settings, weights, grid.parts, spread(data, grid), state, between)
+        if x.unsorted_indices is not None:
+            final = tuple([s.index_select(1, x.unsorted_indices) for s in final])
+        return PackedSequence(gather(ys, grid), x.batch_sizes, x.sorted_indices, x.unsorted_indices), final
 
-    def _with_dropout(
-        self,
-        ops: TorchOps,
-        weights: dict[str, Tensor],
-        x: Tensor,
-        lengths: Tensor | None,
-        state: dict[str, Tensor] | None,
-        packed: PackedSequence | None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Layer by layer, with torch's dropout from the global generator between layers, as torch.nn does."""
-        finals: list[dict[str, Tensor]] = []
-        directions = self._block.directions
-        for index in range(self.num_layers):
-            single = Block(
-                name="layer", inputs=("x",), cell=self.cell, input_size=x.shape[-1], hidden_size=self.hidden_size,
-                bidirectional=self.bidirectional,
-            )  # fmt: skip
-            own = {
-                n.replace(f"_l{index}", "_l0"): w for n, w in weights.items() if n.endswith((f"_l{index}", f"_l{index}_reverse"))
-            }
-            start = None if state is None else {p: s[index * directions : (index + 1) * directions] for p, s in state.items()}
-            x, final = ops.recurrent(single, own, x, lengths, start)
-            finals.append(final)
-            if index + 1 < self.num_layers:
-                x = _dropped(x, self.dropout, packed)
-        return x, {part: torch.cat([final[part] for final in finals]) for part in finals[0]}
+    def _cast(self, x: Tensor, state: State | None, weight: Tensor) -> tuple[Tensor, State | None]:
+        """Under autocast the layer computes in the dtype of its weights; else x must have it."""
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
+            x = x.to(weight.dtype) if x.dtype.is_floating_point else x
+            if isinstance(state, (tuple, list)) and all(isinstance(s, Tensor) for s in state):
+                state = tuple([s.to(weight.dtype) for s in state])
+        check_like("input", x, weight, "take .to() of the input or of the layer")
+        return x, state
+
+    def _settings(self, *, batch_first: bool) -> Settings:
+        rates = Rates(self.zoneout, self.state_dropout, self.training)
+        return Settings(
+            self.cell, self.hidden_size, 2 if self.bidirectional else 1, batch_first, rates, self.recompute, self.reference
+        )
+
+    def _drops(self) -> bool:
+        return self.training and self.dropout > 0.0
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.dropout, training=True)
+
+    def _dropped(self, x: Tensor, batch_first: bool) -> Tensor:
+        """Dropout between layers that draws from the global generator in torch.nn's order: time first."""
+        if not self._drops():
+            return x
+        return self._drop(x.transpose(0, 1).contiguous()).transpose(0, 1) if batch_first else self._drop(x.contiguous())
+
+
+def _names(parameters: tuple[str, ...], num_layers: int) -> list[tuple[str, ...]]:
+    """The names of each layer's parameters: forward direction first, in torch.nn's order."""
+    return [tuple(n for n in parameters if n.endswith((f"_l{index}", f"_l{index}_reverse"))) for index in range(num_layers)]
 
 
 @final
@@ -173,6 +189,11 @@ class RNN(_Recurrent):
     Args:  input_size: I. hidden_size: H. num_layers: L. nonlinearity: "tanh" or "relu".
            batch_first: input is (B, T, I) instead of (T, B, I). dropout: between layers, in training.
            reference: run the equations step by step.
+           recompute: keep only the states for the backward pass and build the gates there again: less memory, more time; for long
+           sequences on the native core.
+           zoneout: the chance that a unit keeps its old value at a step, h and, independently, c; in evaluation the mean
+           (Krueger et al. 2016). state_dropout: dropout of h where it enters weight_hh, the same units at all steps
+           (Gal & Ghahramani 2016). Both draw from the global generator; without the native core they run step by step.
     """
 
     def __init__(
@@ -189,13 +210,17 @@ class RNN(_Recurrent):
         dtype: torch.dtype | None = None,
         *,
         reference: bool = False,
+        recompute: bool = False,
+        zoneout: float = 0.0,
+        state_dropout: float = 0.0,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ConfigError(f"nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
         cell: Cell = "rnn_tanh" if nonlinearity == "tanh" else "rnn_relu"
         super().__init__(
-            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, reference
-        )
+            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
+            reference, recompute, zoneout, state_dropout,
+        )  # fmt: skip
         self.nonlinearity = nonlinearity
 
     def forward(
@@ -226,12 +251,16 @@ class LSTM(_Recurrent):
         dtype: torch.dtype | None = None,
         *,
         reference: bool = False,
+        recompute: bool = False,
+        zoneout: float = 0.0,
+        state_dropout: float = 0.0,
     ) -> None:
         if proj_size:
             raise ConfigError(f"proj_size: expected 0, got {proj_size}; projections are not built yet: use torch.nn.LSTM")
         super().__init__(
-            "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, reference
-        )
+            "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
+            reference, recompute, zoneout, state_dropout,
+        )  # fmt: skip
 
     def forward(
         self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None, *, lengths: Tensor | None = None
@@ -258,10 +287,14 @@ class GRU(_Recurrent):
         dtype: torch.dtype | None = None,
         *,
         reference: bool = False,
+        recompute: bool = False,
+        zoneout: float = 0.0,
+        state_dropout: float = 0.0,
     ) -> None:
         super().__init__(
-            "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, reference
-        )
+            "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
+            reference, recompute, zoneout, state_dropout,
+        )  # fmt: skip
 
     def forward(
         self, input: Tensor | PackedSequence, hx: Tensor | None = None, *, lengths: Tensor | None = None
@@ -269,42 +302,3 @@ class GRU(_Recurrent):
         """input and h0 in, outputs and h_n out; `lengths` (B,) makes the batch ragged, 0 allowed."""
         y, (h,) = self._run(input, None if hx is None else (hx,), lengths)
         return y, h
-
-
-def _check_options(layer: str, input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"{layer}: {name}: expected a whole number of at least 1, got {size!r}")
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0.0 <= dropout <= 1.0:
-        raise ConfigError(f"{layer}: dropout: expected 0 <= p <= 1, got {dropout!r}")
-    if dropout > 0.0 and num_layers == 1:
-        warnings.warn(f"{layer}: dropout={dropout} acts between layers, and there is only one: it does nothing", stacklevel=4)
-
-
-def _checked_lengths(lengths: Tensor | None, rows: Tensor) -> Tensor | None:
-    if lengths is None:
-        return None
-    batch, steps = rows.shape[:2]
-    expected = f"lengths: expected ({batch},) whole numbers from 0 to {steps}"
-    if not isinstance(lengths, Tensor) or lengths.dtype.is_floating_point or lengths.dtype.is_complex:
-        raise LayerError(f"{expected}, as a tensor of int64, got {getattr(lengths, 'dtype', type(lengths).__name__)}")
-    if lengths.shape != (batch,) or (batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps):
-        raise LayerError(f"{expected}, got {lengths.tolist()[:8]}")
-    return lengths.to(rows.device, torch.int64)
-
-
-def _packed_as(like: PackedSequence, y: Tensor) -> PackedSequence:
-    """(B, T, C) in the caller's order -> packed in the order of `like`."""
-    order = like.sorted_indices
-    rows = y if order is None else y[order]
-    steps, positions = like.batch_sizes.to(y.device), torch.arange(len(rows), device=y.device)
-    valid = positions[None] < steps[:, None]  # (T, B), true where the row is packed
-    return PackedSequence(rows.transpose(0, 1)[valid], like.batch_sizes, like.sorted_indices, like.unsorted_indices)
-
-
-def _dropped(x: Tensor, p: float, packed: PackedSequence | None) -> Tensor:
-    """Dropout of (B, T, C) that draws from the global generator in torch.nn's order: time first, or as packed."""
-    if packed is None:
-        return nn.functional.dropout(x.transpose(0, 1).contiguous(), p, training=True).transpose(0, 1)
-    data = nn.functional.dropout(_packed_as(packed, x).data, p, training=True)
-    return pad_packed_sequence(packed._replace(data=data), batch_first=True)[0]

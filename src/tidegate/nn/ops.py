@@ -1,6 +1,6 @@
 """Ops on torch, differentiable. In and out: tensors.
 
-The recurrent operation takes torch's fused kernels; blocks.recurrent is its slow twin.
+The recurrent operation runs on the native core or torch's kernels (stack.py); blocks.recurrent is its slow twin.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from tidegate.blocks import recurrent
 from tidegate.blocks.ops import State
-from tidegate.nn.fused import layer as fused_layer
+from tidegate.nn.packed import Part
+from tidegate.nn.stack import Settings, run
 from tidegate.spec import Recurrent
 
 
@@ -22,7 +23,7 @@ class TorchOps:
     """Implements blocks.ops.Ops.
 
     Args:  dropout_rng: the generator that dropout draws from; None means evaluation, where dropout does nothing.
-           fused: take torch's kernels for recurrent blocks (default), or the reference loop.
+           fused: take the native core or torch's kernels for recurrent blocks (default), or the reference loop.
     """
 
     def __init__(self, dropout_rng: torch.Generator | None = None, *, fused: bool = True) -> None:
@@ -40,21 +41,21 @@ class TorchOps:
     def recurrent(
         self, block: Recurrent, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None, state: State | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Layer by layer through torch's kernels, with our dropout between them (torch's own draws from the global generator)."""
+        """Layer by layer, with our dropout between them (torch's own draws from the global generator)."""
         if not self._fused or x.shape[1] == 0:
             return recurrent.recurrent(self, block, weights, x, lengths, state)
-        initial = state if state is not None else recurrent.initial_state(self, block, x)
-        finals: list[dict[str, Tensor]] = []
-        for index in range(block.num_layers):
-            rows = slice(index * block.directions, (index + 1) * block.directions)
-            start = {part: value[rows] for part, value in initial.items()}
-            names = [f"l{index}", f"l{index}_reverse"][: block.directions]
-            flat = [w for name in names for w in recurrent.layer_weights(weights, name)]
-            x, final = fused_layer(block.cell, x, lengths, start, flat)
-            finals.append(final)
-            if index + 1 < block.num_layers:
-                x = self.dropout(x, block.dropout)
-        return x, {part: torch.cat([final[part] for final in finals]) for part in initial}
+        names = tuple(block.state())
+        settings = Settings(block.cell, block.hidden_size, block.directions, batch_first=True)
+        suffixes = ("", "_reverse")[: block.directions]
+        own = [
+            tuple([w for suffix in suffixes for w in recurrent.layer_weights(weights, f"l{index}{suffix}")])
+            for index in range(block.num_layers)
+        ]
+        start = None if state is None else tuple([state[name] for name in names])
+        total = x.shape[0] * x.shape[1] if lengths is None else int(lengths.sum())
+        part = Part(0, x.shape[0], x.shape[1], lengths, total)
+        (y,), final = run(self, settings, own, [part], [x], start, lambda xs: [self.dropout(x, block.dropout) for x in xs])
+        return y, dict(zip(names, final, strict=True))
 
     def sigmoid(self, x: Tensor) -> Tensor:
         """Logistic function."""

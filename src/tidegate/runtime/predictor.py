@@ -16,6 +16,8 @@ from tidegate.blocks import graph
 from tidegate.blocks.weights import Floats, check_weights
 from tidegate.dims import check_shape
 from tidegate.errors import ShapeError, TaskError, nearest
+from tidegate.native import available, require
+from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
 from tidegate.spec import Embed, Fold, Last, Port, Position, Recurrent, Spec, Unfold, size_of
 
@@ -34,15 +36,20 @@ class Predictor:
     """The one implementation of prediction: a spec and its weights.
 
     Args:  spec: the model. weights: `block.weight` -> float32 or float64 array, exactly those that the spec names.
-    Raises: FormatError when a weight is missing, too many, of another shape or not finite.
+           native: True for the native core, False for NumPy, None for the core where it is installed.
+    Raises: FormatError when a weight is missing, too many, of another shape or not finite; MissingExtra when native is True and
+           the core is not installed.
     """
 
-    def __init__(self, spec: Spec, weights: Mapping[str, Floats]) -> None:
+    def __init__(self, spec: Spec, weights: Mapping[str, Floats], *, native: bool | None = None) -> None:
         check_weights(spec, weights)
         self.spec = spec
         self._weights = {name: _frozen(weights[name]) for name in spec.parameters()}
         self._dtype = next(iter(self._weights.values())).dtype if self._weights else np.dtype(np.float32)
-        self._ops = NumpyOps()
+        self._ops = _operations(native)
+        self._layout, self._state_size = spec.state(), spec.state_size()
+        self._ports = {port.name: port for port in spec.inputs}
+        self._embeds = tuple(block for block in spec.blocks if isinstance(block, Embed))
 
     def __repr__(self) -> str:
         return (
@@ -68,9 +75,13 @@ class Predictor:
         Returns: outputs by name, 0 past a row's length, and the state after the last valid step of each row.
         Raises: ShapeError, with what was expected.
         """
-        arrays, batch = self._checked(inputs)
+        arrays = self._checked(inputs)
         ragged = {name: self._lengths(name, values, arrays) for name, values in (lengths or {}).items()}
-        ran = graph.run(self._ops, self.spec, self._weights, arrays, ragged, self._unpacked(state, batch))
+        return self._ran(arrays, ragged, state)
+
+    def _ran(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints], state: Floats | None) -> Output:
+        batch = len(next(iter(arrays.values())))
+        ran = graph.run(self._ops, self.spec, self._weights, arrays, lengths, self._unpacked(state, batch))
         return Output(ran.outputs, self._packed(ran.state, batch))
 
     def stream(self, rows: int = 1) -> Stream:
@@ -83,18 +94,17 @@ class Predictor:
 
     def initial_state(self, rows: int = 1) -> Floats:
         """Zeros, (rows, S)."""
-        return np.zeros((rows, self.spec.state_size()), self._dtype)
+        return np.zeros((rows, self._state_size), self._dtype)
 
-    def _checked(self, inputs: Mapping[str, npt.ArrayLike]) -> tuple[dict[str, Floats | Ints], int]:
-        ports = {port.name: port for port in self.spec.inputs}
+    def _checked(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Floats | Ints]:
         for name in inputs:
-            if name not in ports:
-                raise ShapeError(f"input {name!r}: the model has no such input; {nearest(name, ports)}")
+            if name not in self._ports:
+                raise ShapeError(f"input {name!r}: the model has no such input; {nearest(name, self._ports)}")
         arrays = {port.name: self._port(port, inputs) for port in self.spec.inputs}
         sizes = {len(a) for a in arrays.values()}
         if len(sizes) > 1:
             raise ShapeError(f"inputs: expected the same number of rows in each, got { {n: len(a) for n, a in arrays.items()} }")
-        return arrays, sizes.pop()
+        return arrays
 
     def _port(self, port: Port, inputs: Mapping[str, npt.ArrayLike]) -> Floats | Ints:
         if port.name not in inputs:
@@ -109,6 +119,8 @@ class Predictor:
     def _floats(self, port: Port, values: npt.ArrayLike) -> Floats:
         try:
             array = np.asarray(values)
+            if array.dtype == self._dtype:
+                return array
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"{array.dtype}")
             with np.errstate(over="ignore"):  # what is too large for the dtype becomes Inf, which a Stream refuses
@@ -118,8 +130,8 @@ class Predictor:
 
     def _codes(self, port: Port, values: npt.ArrayLike) -> Ints:
         codes = _whole(f"input {port.name!r}", values)
-        for block in self.spec.blocks:
-            if isinstance(block, Embed) and block.inputs[0] == port.name and codes.ndim == 2 and block.column < codes.shape[1]:
+        for block in self._embeds:
+            if block.inputs[0] == port.name and codes.ndim == 2 and block.column < codes.shape[1]:
                 column = codes[:, block.column]
                 if column.size and not 0 <= column.min() <= column.max() < block.num_embeddings:
                     raise ShapeError(
@@ -142,18 +154,18 @@ class Predictor:
     def _unpacked(self, state: Floats | None, batch: int) -> dict[str, Floats] | None:
         if state is None:
             return None
-        size = self.spec.state_size()
+        size = self._state_size
         if state.shape != (batch, size):
             raise ShapeError(f"state: expected ({batch}, {size}), got {state.shape}; pass on the state that run() returned")
         parts, start = {}, 0
-        for name, shape in self.spec.state().items():
+        for name, shape in self._layout.items():
             stop = start + size_of(shape)
             parts[name] = np.ascontiguousarray(state[:, start:stop].reshape(batch, *shape).swapaxes(0, 1), self._dtype)
             start = stop
         return parts
 
     def _packed(self, parts: Mapping[str, Floats], batch: int) -> Floats:
-        rows = [np.swapaxes(parts[name], 0, 1).reshape(batch, size_of(shape)) for name, shape in self.spec.state().items()]
+        rows = [np.swapaxes(parts[name], 0, 1).reshape(batch, size_of(shape)) for name, shape in self._layout.items()]
         return np.concatenate(rows, axis=1) if rows else np.zeros((batch, 0), self._dtype)
 
 
@@ -180,7 +192,7 @@ class Stream:
 
         Raises: ShapeError for NaN, Inf, another size, an input missing or unknown; the state is then untouched.
         """
-        outputs, self._state = self._predictor.run(self._stepped(inputs), self._state)
+        outputs, self._state = self._predictor._ran(self._predictor._checked(self._stepped(inputs)), {}, self._state)
         return {name: y[:, 0] if y.ndim == 3 else y for name, y in outputs.items()}
 
     def _stepped(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.ArrayLike]:
@@ -191,7 +203,7 @@ class Stream:
             array = self._predictor._floats(port, inputs[port.name])
             if array.shape != (self._rows, port.size):
                 raise ShapeError(f"input {port.name!r}: expected one step, ({self._rows}, {port.size}), got {array.shape}")
-            if not np.all(np.isfinite(array)):
+            if not np.isfinite(array).all():
                 raise ShapeError(f"input {port.name!r}: expected finite numbers, got NaN or Inf; the state is untouched")
             stepped[port.name] = array[:, None] if port.shape == "sequence" else array
         return stepped
@@ -203,6 +215,12 @@ class Stream:
     def copy(self) -> Stream:
         """An independent stream at the same place."""
         return Stream(self._predictor, self._rows, self._state)
+
+
+def _operations(native: bool | None) -> NativeOps | NumpyOps:
+    if native:
+        require()
+    return NativeOps(frozen=True) if native or (native is None and available()) else NumpyOps()
 
 
 def _frozen(array: Floats) -> Floats:

@@ -1,0 +1,106 @@
+"""What a drop-in layer refuses. In: options, input, state, lengths. Out: nothing, or an error that is of torch's class too."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from tidegate.errors import ConfigError, LayerError
+
+
+class OptionTypeError(ConfigError, TypeError):
+    """An option has a wrong type; also of the class that torch.nn raises there."""
+
+
+def check_sizes(layer: str, **sizes: Any) -> None:
+    """Whole numbers of at least 1. Raises: ConfigError."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise OptionTypeError(f"{layer}: {name}: expected a whole number of at least 1, got {size!r}")
+        if size < 1:
+            raise ConfigError(f"{layer}: {name}: expected a whole number of at least 1, got {size!r}")
+
+
+def check_flags(layer: str, **flags: Any) -> None:
+    """True or False, nothing that counts as such. Raises: ConfigError."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise OptionTypeError(f"{layer}: {name}: expected True or False, got {flag!r}")
+
+
+def check_rates(layer: str, num_layers: int, dropout: float, **below_one: float) -> None:
+    """dropout from 0 to 1, the others from 0 to below 1. Warns as torch.nn where dropout does nothing. Raises: ConfigError."""
+    if not _is_number(dropout) or not 0.0 <= dropout <= 1.0:
+        raise ConfigError(f"{layer}: dropout: expected 0 <= p <= 1, got {dropout!r}")
+    for name, rate in below_one.items():
+        if not _is_number(rate) or not 0.0 <= rate < 1.0:
+            raise ConfigError(f"{layer}: {name}: expected 0 <= p < 1, got {rate!r}")
+    if dropout > 0.0 and num_layers == 1:
+        warnings.warn(f"{layer}: dropout={dropout} acts between layers, and there is only one: it does nothing", stacklevel=4)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_input(x: object, input_size: int, batch_first: bool) -> None:
+    """(T, B, I), (B, T, I) or (T, I), or packed data (N, I). Raises: LayerError."""
+    if isinstance(x, PackedSequence):
+        if x.data.dim() != 2 or x.data.shape[-1] != input_size:
+            raise LayerError(f"input: expected packed data (N, {input_size}), got {tuple(x.data.shape)}")
+        return
+    expected = ("(B, T, {0}) or (T, {0})" if batch_first else "(T, B, {0}) or (T, {0})").format(input_size)
+    if not isinstance(x, Tensor):
+        raise LayerError(f"input: expected a tensor {expected} or a PackedSequence, got {type(x).__name__}")
+    if x.dim() not in (2, 3) or x.shape[-1] != input_size:
+        raise LayerError(f"input: expected {expected}, got {tuple(x.shape)}; T time, B batch")
+
+
+def check_like(name: str, x: Tensor, weight: Tensor, remedy: str) -> None:
+    """The dtype and device of the weights. Raises: LayerError."""
+    if x.dtype != weight.dtype or x.device != weight.device:
+        raise LayerError(
+            f"{name}: expected {weight.dtype} on {weight.device} as the weights, got {x.dtype} on {x.device}; {remedy}"
+        )
+
+
+def check_state(state: object, parts: tuple[str, ...], shape: tuple[int, ...], weight: Tensor) -> None:
+    """One tensor a part, of the given shape and like the weights. Raises: LayerError."""
+    names = ", ".join(f"{part}_0" for part in parts)
+    if not isinstance(state, (tuple, list)) or len(state) != len(parts) or not all(isinstance(s, Tensor) for s in state):
+        raise LayerError(f"hx: expected {names}, got {type(state).__name__}; pass on the state that the layer returned")
+    for name, part in zip(parts, state, strict=True):
+        if part.shape != shape:
+            raise LayerError(f"hx: expected {name}_0 of shape {shape}, got {tuple(part.shape)}")
+        check_like(f"hx: {name}_0", part, weight, "take .to() of them")
+
+
+def checked_lengths(lengths: object, batch: int, steps: int, device: torch.device) -> tuple[Tensor | None, int]:
+    """Lengths as int64 beside the input, and their sum. Compiled, their values are checked when the core runs.
+
+    Raises: LayerError.
+    """
+    if lengths is None:
+        return None, batch * steps
+    expected = f"lengths: expected ({batch},) whole numbers from 0 to {steps}"
+    if (
+        not isinstance(lengths, Tensor)
+        or lengths.dtype.is_floating_point
+        or lengths.dtype.is_complex
+        or lengths.dtype == torch.bool
+    ):
+        raise LayerError(f"{expected}, as a tensor of int64, got {getattr(lengths, 'dtype', type(lengths).__name__)}")
+    known = not torch.compiler.is_compiling() and type(lengths) is Tensor and not lengths.is_meta
+    if lengths.shape != (batch,):
+        raise LayerError(f"{expected}, got {lengths.tolist()[:8] if known else tuple(lengths.shape)}")
+    held = lengths.to(device, torch.int64)
+    if not known or not batch:
+        return held, batch * steps
+    values = lengths.tolist()
+    if min(values) < 0 or max(values) > steps:
+        raise LayerError(f"{expected}, got {values[:8]}")
+    return held, sum(values)

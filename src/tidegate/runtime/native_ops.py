@@ -1,0 +1,174 @@
+"""Ops on the native core: the same bits for a row whatever the batch, the cutting of time and the threads are.
+
+In and out: float32 or float64 arrays, of any strides. Every product, sum, exp, tanh and sigmoid is the core's; NumPy moves
+numbers and works on each alone. Never imports torch. runtime/ops.py is the readable twin, and serves where the core is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import final
+
+import numpy as np
+
+from tidegate import native
+from tidegate.blocks.ops import Array, State
+from tidegate.blocks.recurrent import layer_weights
+from tidegate.errors import ShapeError
+from tidegate.native import address
+from tidegate.runtime.arrays import ArrayOps
+from tidegate.spec import Recurrent
+
+NORM_EPSILON = 1e-5
+
+
+@final
+class NativeOps(ArrayOps):
+    """Implements blocks.ops.Ops; every operation makes a new array. Safe to share between threads.
+
+    Args:  frozen: every call brings the same weights, which never change: they are laid out for the kernels once, at their first
+           use. False lays them out at every call.
+    """
+
+    def __init__(self, *, frozen: bool = False) -> None:
+        self._frozen = frozen
+        self._recurrent: dict[str, tuple[_Layer, ...]] = {}
+        # By id of the weight, which is kept beside its layout so that no other array can take that id.
+        self._linear: dict[int, tuple[Array, native.PackedLinear]] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """A copy, in this process or another, lays its weights out anew: kernels differ from processor to processor."""
+        return {"_frozen": self._frozen, "_recurrent": {}, "_linear": {}}
+
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """`x @ weight.T + bias`, each output summed from the bias over k = 0..K-1."""
+        if self._frozen and x.dtype == weight.dtype:
+            return self._packed_linear(weight, bias)(x)
+        dtype = np.result_type(x, weight)
+        return native.linear(_of_dtype(x, dtype), _of_dtype(weight, dtype), None if bias is None else _of_dtype(bias, dtype))
+
+    def _packed_linear(self, weight: Array, bias: Array | None) -> native.PackedLinear:
+        found = self._linear.get(id(weight))
+        if found is None:  # two threads may both lay out; one of the two equal results stays
+            found = self._linear.setdefault(id(weight), (weight, native.PackedLinear(weight, bias)))
+        return found[1]
+
+    def recurrent(
+        self, block: Recurrent, weights: Mapping[str, Array], x: Array, lengths: Array | None, state: State | None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Layer after layer, both directions at once. What stands in the padding of x is not read."""
+        layers = self._layers(block, weights)
+        dtype = layers[0].dtype
+        if any(array.dtype != dtype for array in (x, *(state or {}).values())):
+            dtype = np.result_type(x, dtype, *(state or {}).values())
+            layers, x = _layers_of(block, weights, dtype), _of_dtype(x, dtype)
+        shapes = {part: (rows, len(x), size) for part, (rows, size) in block.state().items()}
+        start = {} if state is None else _start(shapes, state, dtype)
+        ends = {part: np.empty(shape, dtype) for part, shape in shapes.items()}
+        lengths = None if lengths is None else np.ascontiguousarray(lengths, np.int64)
+        for index, layer in enumerate(layers):
+            rows = slice(index * block.directions, (index + 1) * block.directions)
+            given = {part: value[rows] for part, value in start.items()}
+            x = layer.forward(x, lengths, given, {part: value[rows] for part, value in ends.items()})
+        return x, ends
+
+    def _layers(self, block: Recurrent, weights: Mapping[str, Array]) -> tuple[_Layer, ...]:
+        found = self._recurrent.get(block.name)
+        if found is None:
+            found = _layers_of(block, weights, np.result_type(*weights.values()))
+            if self._frozen:
+                found = self._recurrent.setdefault(block.name, found)
+        return found
+
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + exp(-x))."""
+        return native.apply("sigmoid", x)
+
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent."""
+        return native.apply("tanh", x)
+
+    def softmax(self, x: Array) -> Array:
+        """Softmax over the last axis."""
+        return native.softmax(x)
+
+    def total(self, x: Array) -> Array:
+        """Sum over the last axis: the product with ones, since NumPy's order of summation depends on the strides."""
+        return _ones(x.shape[-1], x.dtype)(x)
+
+    def norm(self, x: Array, weight: Array, bias: Array) -> Array:
+        """Layer normalisation."""
+        dtype = np.result_type(x, weight)
+        return native.norm(_of_dtype(x, dtype), _of_dtype(weight, dtype), _of_dtype(bias, dtype), NORM_EPSILON)
+
+
+@cache
+def _ones(size: int, dtype: np.dtype[np.generic]) -> native.PackedLinear:
+    return native.PackedLinear(np.ones((1, size), dtype))
+
+
+@final
+class _Layer:
+    """One layer of a recurrent block, its weights laid out for the kernels."""
+
+    def __init__(self, block: Recurrent, layer: int, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> None:
+        names = [f"l{layer}{suffix}" for suffix in ("", "_reverse")[: block.directions]]
+        arrays = [_dense(a, dtype) for name in names for a in layer_weights(weights, name)]
+        self.dtype = dtype
+        self.directions, self.input_size, self.hidden_size = block.directions, arrays[0].shape[1], arrays[1].shape[1]
+        self._cell, self._kind = native.CELLS[block.cell], native.DTYPES[dtype.name]
+        call = self._call((0, 0), 0, (0, 0, 0), tuple(map(address, arrays)), (0, 0))
+        self._packed = native.Packed(call)
+        self._no_weights = (0,) * len(arrays)
+
+    def forward(self, x: Array, lengths: Array | None, start: Mapping[str, Array], ends: Mapping[str, Array]) -> Array:
+        """(B, T, I) -> (B, T, D*H); `ends`, (D, B, H) a part, are filled in. Raises: ShapeError."""
+        batch, steps, size = x.shape
+        if size != self.input_size:
+            raise ShapeError(f"x: expected (B, T, {self.input_size}), got {x.shape}")
+        if lengths is not None and lengths.shape != (batch,):
+            raise ShapeError(f"lengths: expected ({batch},), got {lengths.shape}")
+        if x.strides[2] != x.itemsize or x.strides[0] % x.itemsize or x.strides[1] % x.itemsize or not x.flags.aligned:
+            x = np.ascontiguousarray(x)
+        y = np.empty((batch, steps, self.directions * self.hidden_size), self.dtype)
+        if not batch:
+            return y
+        source = (address(x), x.strides[0] // x.itemsize, x.strides[1] // x.itemsize)
+        states = _place(start.get("h")), _place(start.get("c"))
+        call = self._call((batch, steps), _place(lengths), source, self._no_weights, states)
+        self._packed.forward(call, address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
+        return y
+
+    def _call(
+        self, extent: tuple[int, int], lengths: int, x: tuple[int, int, int], weights: tuple[int, ...], states: tuple[int, int]
+    ) -> native.LayerCall:
+        sizes = (*extent, self.input_size, self.hidden_size)
+        return native.LayerCall(self._cell, self._kind, self.directions, 0, *sizes, lengths, *x, weights, *states, 0, 0, 1, 0)
+
+
+def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:
+    got = {name: weights[name].shape for name in block.parameters()}
+    if got != block.parameters():
+        raise ShapeError(f"weights of {block.name!r}: expected {block.parameters()}, got {got}")
+    return tuple(_Layer(block, layer, weights, dtype) for layer in range(block.num_layers))
+
+
+def _start(shapes: Mapping[str, tuple[int, ...]], state: State, dtype: np.dtype[np.generic]) -> dict[str, Array]:
+    """The initial state as the kernels read it. Raises: ShapeError."""
+    for part, shape in shapes.items():
+        if state[part].shape != shape:
+            raise ShapeError(f"state {part!r}: expected {shape}, got {state[part].shape}")
+    return {part: _dense(state[part], dtype) for part in shapes}
+
+
+def _dense(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    return np.ascontiguousarray(array, dtype)
+
+
+def _of_dtype(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    return array.astype(dtype, copy=False)
+
+
+def _place(array: Array | None) -> int:
+    return 0 if array is None else address(array)

@@ -1,0 +1,388 @@
+"""The operators over the native core: torch.nn in float64 as the oracle, torch's own checks, transforms, errors, memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tidegate import native, nn
+from tidegate.errors import LayerError
+from tidegate.nn import operator
+from tidegate.nn.operator import Inputs, layer
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="needs the native core")
+
+CELLS = ["rnn_tanh", "rnn_relu", "lstm", "gru"]
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+CALLS = torch.ops.tidegate
+
+
+def make(
+    cell: str,
+    sizes: tuple[int, int, int, int] = (3, 4, 2, 3),
+    *,
+    directions: int = 1,
+    lengths: list[int] | None = None,
+    bias: bool = True,
+    state: bool = True,
+    batch_first: bool = True,
+    masks: bool = False,
+    recompute: bool = False,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> Inputs:
+    """Inputs of (B, T, I, H) = sizes with asymmetric random numbers; all differentiable ones want gradients."""
+    rng = torch.Generator().manual_seed(seed)
+    batch, steps, size, hidden = sizes
+
+    def draw(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.float64).uniform_(-0.7, 0.9, generator=rng).to(dtype).requires_grad_()
+
+    def mask(*shape: int) -> Tensor | None:
+        return torch.rand(shape, generator=rng, dtype=torch.float64).to(dtype) if masks else None
+
+    gates, lstm, held = GATES[cell] * hidden, cell == "lstm", (directions, batch, hidden)
+    shapes = ((gates, size), (gates, hidden), (gates,), (gates,))[: 4 if bias else 2]
+    given = None if lengths is None else torch.tensor(lengths, dtype=torch.int64)
+    return Inputs(
+        cell, draw(batch, steps, size) if batch_first else draw(steps, batch, size), given, draw(*held) if state else None,
+        draw(*held) if state and lstm else None, tuple(draw(*s) for _ in range(directions) for s in shapes),
+        mask(directions, steps, batch, hidden), mask(directions, steps, batch, hidden) if lstm else None, mask(*held),
+        batch * steps if lengths is None else sum(lengths), batch_first, recompute,
+    )  # fmt: skip
+
+
+def detached(given: Inputs) -> Inputs:
+    values = (tuple(w.detach() for w in v) if isinstance(v, tuple) else v.detach() if isinstance(v, Tensor) else v for v in given)
+    return Inputs(*values)
+
+
+def leaves(given: Inputs) -> list[Tensor]:
+    return [t for t in (given.x, given.h0, given.c0, *given.weights) if t is not None]
+
+
+def outputs(given: Inputs) -> list[Tensor]:
+    return list(layer(given))[: 3 if given.cell == "lstm" else 2]
+
+
+def weighted(results: list[Tensor]) -> Tensor:
+    """A loss that is not symmetric in anything."""
+    return sum((r * torch.linspace(-1, 2, r.numel(), dtype=r.dtype).reshape(r.shape)).sum() for r in results)
+
+
+def by_torch(given: Inputs) -> list[Tensor]:
+    """The same through torch.nn; rows of length 0, which it refuses, keep their state."""
+    batch, steps = given.x.shape[:2] if given.batch_first else (given.x.shape[1], given.x.shape[0])
+    x = given.x if given.batch_first else given.x.transpose(0, 1)
+    hidden, directions = given.weights[1].shape[1], len(given.weights) // 4
+    held = [s if s is not None else x.new_zeros(directions, batch, hidden) for s in (given.h0, given.c0)]
+    held = held[: 2 if given.cell == "lstm" else 1]
+    rows = torch.arange(batch) if given.lengths is None else given.lengths.nonzero()[:, 0]
+    y, finals = x.new_zeros(batch, steps, directions * hidden), held
+    if len(rows) and steps:
+        options = {"nonlinearity": given.cell[4:]} if given.cell.startswith("rnn") else {}
+        kind = torch.nn.RNN if options else getattr(torch.nn, given.cell.upper())
+        theirs = kind(x.shape[2], hidden, batch_first=True, bidirectional=directions == 2, dtype=x.dtype, **options)
+        lengths = torch.full((batch,), steps) if given.lengths is None else given.lengths
+        packed = pack_padded_sequence(x[rows], lengths[rows], batch_first=True, enforce_sorted=False)
+        start = [s[:, rows] for s in held]
+        names = [n for n, _ in theirs.named_parameters()]
+        parameters = dict(zip(names, given.weights, strict=True))
+        out, end = torch.func.functional_call(theirs, parameters, (packed, tuple(start) if given.cell == "lstm" else start[0]))
+        found = pad_packed_sequence(out, batch_first=True, total_length=steps)[0]
+        y = y.index_copy(0, rows, found)
+        finals = [s.index_copy(1, rows, e) for s, e in zip(held, end if given.cell == "lstm" else (end,), strict=True)]
+    return [y if given.batch_first else y.transpose(0, 1), *finals]
+
+
+def assert_same_as_torch(given: Inputs, tol: dict[str, float]) -> None:
+    results = []
+    for run in (outputs, by_torch):
+        out = run(given)
+        grads = torch.autograd.grad(weighted(out), leaves(given), allow_unused=True)
+        grads = [g if g is not None else torch.zeros_like(i) for g, i in zip(grads, leaves(given), strict=True)]
+        results.append([*out, *grads])
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, **tol)
+
+
+SIZES = st.sampled_from([1, 2, 3, 7, 17, 33, 130])
+ROWS = st.sampled_from([0, 1, 2, 3, 7, 17])
+
+
+@settings(max_examples=50)
+@given(data=st.data(), cell=st.sampled_from(CELLS), sizes=st.tuples(ROWS, ROWS, SIZES, SIZES), seed=st.integers(0, 99))
+def test_equal_to_torch_for_any_sizes(data: st.DataObject, cell: str, sizes: tuple[int, int, int, int], seed: int) -> None:
+    batch, steps, _, _ = sizes
+    lengths = data.draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
+    given = make(
+        cell, sizes, directions=data.draw(st.integers(1, 2)), lengths=lengths, batch_first=data.draw(st.booleans()),
+        recompute=data.draw(st.booleans()), state=data.draw(st.booleans()), seed=seed,
+    )  # fmt: skip
+    assert_same_as_torch(given, {"atol": 1e-10, "rtol": 1e-8})  # sums of up to 17 * 17 products of weights near 1
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_long_rows_and_one_row(cell: str, recompute: bool) -> None:
+    for sizes, lengths in (((2, 130, 3, 5), [130, 33]), ((1, 130, 1, 1), None), ((130, 2, 1, 2), None)):
+        assert_same_as_torch(make(cell, sizes, lengths=lengths, directions=2, recompute=recompute), {"atol": 1e-9, "rtol": 1e-7})
+
+
+@pytest.mark.parametrize("name", native.isas() if native.available() else [])
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_instruction_set_in_float32(cell: str, name: str) -> None:
+    """Against float64: the rounding of some dozen steps."""
+    native.set_isa(name)
+    try:
+        given = make(cell, (5, 17, 7, 33), directions=2, lengths=[17, 0, 3, 17, 9], dtype=torch.float32)
+        exact = Inputs(*(_double(value) for value in given))
+        mine, theirs = ([*(o := outputs(g)), *torch.autograd.grad(weighted(o), leaves(g))] for g in (given, exact))
+        for got, expected in zip(mine, theirs, strict=True):
+            scale = max(1.0, float(expected.detach().abs().max()))
+            torch.testing.assert_close(got.double(), expected, atol=2e-5 * scale, rtol=1e-4)
+    finally:
+        native.set_isa(None)
+
+
+def _double(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(_double(v) for v in value)
+    return value.detach().double().requires_grad_() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+SAMPLES = [
+    {"cell": "lstm"},
+    {"cell": "gru", "directions": 2, "lengths": [4, 0, 2], "batch_first": False},
+    {"cell": "rnn_relu", "bias": False, "directions": 2, "state": False},
+    {"cell": "lstm", "masks": True, "recompute": True, "lengths": [1, 4, 3]},
+]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s["cell"])
+def test_torchs_checks_of_an_operator(sample: dict[str, object]) -> None:
+    given = make(**sample)
+    torch.library.opcheck(CALLS.recurrent.default, tuple(given))
+    plain = detached(given)
+    # What recurrent_keep leaves for backward holds padding that nobody writes: its values are not to be compared.
+    torch.library.opcheck(CALLS.recurrent_keep.default, tuple(plain), test_utils=("test_schema", "test_faketensor"))
+    y, hn, cn, reserve = CALLS.recurrent_keep(*plain)
+    wanted = [True, given.h0 is not None, given.c0 is not None, *(True for _ in given.weights)]
+    grads = (torch.ones_like(y), torch.ones_like(hn), torch.ones_like(cn) if given.cell == "lstm" else None)
+    torch.library.opcheck(CALLS.recurrent_backward.default, (*plain, y, reserve, *grads, wanted))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s["cell"])
+def test_gradcheck_with_every_option(sample: dict[str, object]) -> None:
+    given = make(**{"sizes": (3, 4, 2, 2), **sample})
+    inputs = leaves(given)
+
+    def function(*tensors: Tensor) -> list[Tensor]:
+        rest = iter(tensors)
+        held = [next(rest) if t is not None else None for t in (given.x, given.h0, given.c0)]
+        return outputs(given._replace(x=held[0], h0=held[1], c0=held[2], weights=tuple(rest)))
+
+    assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s["cell"])
+def test_past_the_dispatcher_and_through_it_the_same_bits(sample: dict[str, object]) -> None:
+    given = make(**sample)
+    direct, through = outputs(given), list(CALLS.recurrent(*given))[: 3 if given.cell == "lstm" else 2]
+    assert all(torch.equal(a, b) for a, b in zip(direct, through, strict=True))
+    for a, b in zip(*(torch.autograd.grad(weighted(o), leaves(given)) for o in (direct, through)), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_inference_keeps_nothing_and_gives_the_same_bits(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = make(cell, directions=2, lengths=[4, 0, 2])
+    kept = outputs(given)
+    seen, real = [], native.forward
+    monkeypatch.setattr(native, "forward", lambda *a: seen.append(a[-1]) or real(*a))
+    with torch.no_grad():
+        plain = outputs(given)
+    assert seen == [0], "no reserve"
+    assert all(torch.equal(a, b) for a, b in zip(kept, plain, strict=True))
+    assert not any(p.requires_grad for p in plain)
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+    lambda x: x.transpose(1, 2).contiguous().transpose(1, 2),
+    lambda x: torch.stack([x, x], -1)[..., 1],
+    lambda x: torch.cat([x, x], 1)[:, ::2][:, : x.shape[1]],
+    lambda x: x[:1].expand(x.shape),
+])  # fmt: skip
+def test_any_strides(view: object) -> None:
+    given = make("gru", (3, 4, 5, 3))
+    seen = view(given.x.detach())
+    results = []
+    for x in (seen.clone(memory_format=torch.contiguous_format), seen):
+        leaf = x.detach().requires_grad_()
+        y, h, _ = layer(given._replace(x=leaf))
+        dy = view(torch.randn(3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+        results.append([y, h, *torch.autograd.grad([y, h], [leaf, *given.weights], [dy, torch.ones_like(h)])])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_gradients_of_sums_come_with_stride_zero() -> None:
+    given = make("lstm")
+    y = layer(given)[0]
+    by_sum = torch.autograd.grad(y.sum(), leaves(given), retain_graph=True)
+    by_ones = torch.autograd.grad(y, leaves(given), torch.ones_like(y))
+    assert all(torch.equal(a, b) for a, b in zip(by_sum, by_ones, strict=True))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_backward_twice_gives_the_same(cell: str, recompute: bool) -> None:
+    given = make(cell, directions=2, lengths=[4, 1, 0], recompute=recompute)
+    loss = weighted(outputs(given))
+    first, second = (torch.autograd.grad(loss, leaves(given), retain_graph=again) for again in (True, False))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    given = make("lstm")
+    everything = torch.autograd.grad(layer(given)[0].sum(), leaves(given))
+    for k in range(len(leaves(given))):
+        alone = make("lstm")
+        for j, leaf in enumerate(leaves(alone)):
+            leaf.requires_grad_(j == k)
+        layer(alone)[0].sum().backward()
+        grads = [leaf.grad for leaf in leaves(alone)]
+        assert torch.equal(grads[k], everything[k])
+        assert [g is None for g in grads] == [j != k for j in range(len(grads))]
+
+
+@pytest.mark.parametrize("what", ["y", "x", "weight"])
+def test_a_change_in_place_before_backward_is_an_error(what: str) -> None:
+    given = make("gru")
+    y = layer(given)[0]
+    with torch.no_grad():
+        {"y": y, "x": given.x, "weight": given.weights[1]}[what].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("run", [lambda g: layer(g), lambda g: CALLS.recurrent(*g)], ids=["direct", "dispatched"])
+def test_a_second_derivative_is_refused_and_names_the_remedy(run: object) -> None:
+    given = make("lstm")
+    (gradient,) = torch.autograd.grad(run(given)[0].square().sum(), [given.x], create_graph=True)
+    plain = torch.autograd.grad(run(given)[0].square().sum(), [given.x])[0]
+    assert torch.equal(gradient, plain)
+    with pytest.raises(LayerError, match=r"second derivative.*reference=True"):
+        torch.autograd.grad(gradient.sum(), [given.x])
+
+
+def test_transforms_of_torch_func() -> None:
+    given = make("lstm")
+    plain = torch.autograd.grad(layer(given)[0].sum(), [given.x])[0]
+    fixed = detached(given)
+    assert torch.equal(torch.func.grad(lambda x: layer(fixed._replace(x=x))[0].sum())(fixed.x), plain)
+    with pytest.raises(LayerError, match="vmap: expected a whole batch"):
+        torch.func.vmap(lambda x: layer(fixed._replace(x=x))[0])(fixed.x[None])
+    with pytest.raises(LayerError, match="no forward-mode derivative: build the layer with reference=True"):
+        torch.func.jvp(lambda x: layer(fixed._replace(x=x))[0], (fixed.x,), (fixed.x,))
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(LayerError, match="forward-mode"):
+        layer(fixed._replace(x=torch.autograd.forward_ad.make_dual(fixed.x, fixed.x)))
+
+
+def test_fake_and_meta_tensors_have_the_shapes() -> None:
+    from torch._subclasses import FakeTensorMode
+
+    given = detached(make("lstm", directions=2))
+    real = layer(given)
+    with FakeTensorMode() as mode:
+        tensors = (tuple(mode.from_tensor(w) for w in v) if isinstance(v, tuple) else v for v in given)
+        fake = layer(Inputs(*(mode.from_tensor(v) if isinstance(v, Tensor) else v for v in tensors)))
+    meta = nn.LSTM(3, 4, bidirectional=True, device="meta")(torch.empty(5, 2, 3, device="meta"))[0]
+    assert [(f.shape, f.stride()) for f in fake] == [(r.shape, r.stride()) for r in real]
+    assert meta.shape == (5, 2, 8)
+
+
+@given(
+    cell=st.sampled_from(CELLS), lengths=st.lists(st.integers(0, 9), min_size=1, max_size=9), hidden=st.integers(1, 40),
+    recompute=st.booleans(), directions=st.integers(1, 2), dtype=st.sampled_from([torch.float32, torch.float64]),
+)  # fmt: skip
+@example(cell="lstm", lengths=[0], hidden=1, recompute=True, directions=2, dtype=torch.float32)
+def test_the_reserve_follows_the_number_of_steps_alone(
+    cell: str, lengths: list[int], hidden: int, recompute: bool, directions: int, dtype: torch.dtype
+) -> None:
+    """Fake tensors know no lengths: the size is reckoned from `total`, and is what the core needs."""
+    sizes = (len(lengths), 9, 2, hidden)
+    given = detached(make(cell, sizes, directions=directions, lengths=lengths, recompute=recompute, dtype=dtype))
+    size = operator.sizes(given)
+    assert operator.reserve_bytes(given, size) == native.reserve_bytes(operator._call(given, size))
+
+
+def test_a_total_that_is_too_small_is_refused_before_anything_is_written() -> None:
+    given = make("gru", lengths=[4, 4, 4])._replace(total=3)
+    with pytest.raises(LayerError, match="total: expected at least the sum of the lengths, got 3"):
+        layer(given)
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    ({"cell": "gruu"}, "cell: expected one of rnn_tanh, rnn_relu, lstm, gru, got 'gruu'"),
+    ({"x": torch.zeros(4, 2, dtype=torch.float64)}, r"x: expected three axes of float32 or float64, got \(4, 2\)"),
+    ({"x": torch.zeros(3, 4, 5, dtype=torch.float64)}, r"weights\[0\]: expected \(9, 5\) of torch.float64, got \(9, 2\)"),
+    ({"x": torch.zeros(3, 4, 2)}, r"h0: expected \(1, 3, 3\) of torch.float32, got \(1, 3, 3\) of torch.float64"),
+    ({"h0": torch.zeros(1, 2, 3, dtype=torch.float64)}, r"h0: expected \(1, 3, 3\) of torch.float64, got \(1, 2, 3\)"),
+    ({"drop_h": torch.zeros(3, 3, dtype=torch.float64)}, r"drop_h: expected \(1, 3, 3\)"),
+    ({"zone_h": torch.zeros(1, 2, 3, 3, dtype=torch.float64)}, r"zone_h: expected \(1, 4, 3, 3\)"),
+    ({"lengths": torch.ones(3, dtype=torch.int32)}, r"lengths: expected \(3,\) of torch.int64, got \(3,\) of torch.int32"),
+    ({"lengths": torch.tensor([1, 5, 0])}, "lengths: expected 0 to 4, got 5 in row 1"),
+])  # fmt: skip
+def test_the_operator_itself_refuses_what_would_be_read_past_its_end(change: dict[str, object], text: str) -> None:
+    with pytest.raises(LayerError, match=text):
+        CALLS.recurrent(*detached(make("gru"))._replace(**change))
+    with pytest.raises(LayerError, match="weights: expected 2 or 4 a direction, got 3"):
+        CALLS.recurrent(*detached(make("gru"))._replace(weights=detached(make("gru")).weights[:3]))
+
+
+def test_masks_take_no_gradient() -> None:
+    given = make("gru", masks=True)
+    given.zone_h.requires_grad_()
+    with pytest.raises(LayerError, match="zone_h, zone_c, drop_h: expected masks without gradients"):
+        layer(given)[0].sum().backward()
+
+
+def test_out_of_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ...")
+
+    monkeypatch.setattr(operator, "_outputs", full)
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        layer(make("gru"))
+
+
+def test_the_core_follows_torchs_threads() -> None:
+    before = torch.get_num_threads()
+    if native._Core.threads_chosen:
+        pytest.skip("another test has chosen the core's threads")
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            layer(make("gru"))
+            assert native.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_bits_do_not_depend_on_threads(cell: str) -> None:
+    before, given = torch.get_num_threads(), make(cell, (7, 9, 5, 33), directions=2, lengths=[9, 1, 0, 5, 9, 2, 7])
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(outputs(given))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
