@@ -12,6 +12,7 @@ namespace nb = nanobind;
 namespace {
 
 constexpr double worth_unlocking = 1 << 20;
+constexpr double each_number = 32; /* what an elementwise operation costs, in multiply-adds */
 
 struct NoIsa : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -132,13 +133,17 @@ class Packed {
 
 class PackedLinear {
  public:
-  PackedLinear(int dtype, int64_t n, int64_t k, uintptr_t w, uintptr_t b) { check(tg_pack_linear(dtype, n, k, pointer(w), pointer(b), &packed_)); }
+  PackedLinear(int dtype, int64_t n, int64_t k, uintptr_t w, uintptr_t b) : size_(double(n) * double(k)) {
+    check(tg_pack_linear(dtype, n, k, pointer(w), pointer(b), &packed_));
+  }
   ~PackedLinear() { tg_unpack_linear(packed_); }
   PackedLinear(const PackedLinear &) = delete;
   PackedLinear &operator=(const PackedLinear &) = delete;
   const tg_packed_linear *get() const { return packed_; }
+  double size() const { return size_; }
 
  private:
+  double size_;
   tg_packed_linear *packed_ = nullptr;
 };
 
@@ -229,18 +234,23 @@ NB_MODULE(_native, m) {
   m.def("generic_forward", &generic_forward);
   m.def("generic_backward", &generic_backward);
   m.def("linear", [](int64_t rows, uintptr_t x, int64_t x_row, const PackedLinear &packed, uintptr_t y, int64_t y_row) {
-    check(unlocked(double(rows) * worth_unlocking / 64, [&] { return tg_linear_packed(rows, pointer(x), x_row, packed.get(), pointer<void *>(y), y_row); }));
+    check(unlocked(double(rows) * packed.size(), [&] { return tg_linear_packed(rows, pointer(x), x_row, packed.get(), pointer<void *>(y), y_row); }));
   });
   m.def("softmax", [](int dtype, int64_t rows, int64_t k, uintptr_t lengths, uintptr_t x, uintptr_t y) {
-    check(tg_softmax(dtype, rows, k, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)));
+    check(unlocked(each_number * double(rows) * double(k),
+                   [&] { return tg_softmax(dtype, rows, k, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)); }));
   });
   m.def("norm", [](int dtype, int64_t rows, int64_t k, uintptr_t x, uintptr_t gain, uintptr_t bias, double eps, uintptr_t y) {
-    check(tg_norm(dtype, rows, k, pointer(x), pointer(gain), pointer(bias), eps, pointer<void *>(y)));
+    check(unlocked(each_number * double(rows) * double(k),
+                   [&] { return tg_norm(dtype, rows, k, pointer(x), pointer(gain), pointer(bias), eps, pointer<void *>(y)); }));
   });
   m.def("pool", [](int dtype, int how, int64_t b, int64_t t, int64_t c, uintptr_t lengths, uintptr_t x, uintptr_t y) {
-    check(tg_pool(dtype, how, b, t, c, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)));
+    check(unlocked(each_number * double(b) * double(t) * double(c),
+                   [&] { return tg_pool(dtype, how, b, t, c, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)); }));
   });
-  m.def("apply", [](int dtype, int function, int64_t n, uintptr_t x, uintptr_t y) { check(tg_apply(dtype, function, n, pointer(x), pointer<void *>(y))); });
+  m.def("apply", [](int dtype, int function, int64_t n, uintptr_t x, uintptr_t y) {
+    check(unlocked(each_number * double(n), [&] { return tg_apply(dtype, function, n, pointer(x), pointer<void *>(y)); }));
+  });
   m.def("set_num_threads", [](int32_t threads) { check(tg_set_num_threads(threads)); });
   m.def("get_num_threads", &tg_get_num_threads);
   m.def("use_openmp", [](uintptr_t parallel, uintptr_t team_size, uintptr_t rank) {

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import ConfigError, MissingExtra, ShapeError, nearest
+from tidegate.errors import ConfigError, LayerError, MissingExtra, ShapeError, nearest
 
 CELLS = {"rnn_tanh": 0, "rnn_relu": 1, "lstm": 2, "gru": 3}
 DTYPES = {"float32": 0, "float64": 1}
@@ -172,14 +172,22 @@ def peak(threads: int, seconds: float) -> float:
     return float(require().peak(threads, seconds))
 
 
+def _checked_call(name: str, *arguments: object) -> Any:
+    """A call of the extension, whose refusals are of the tree of errors."""
+    try:
+        return getattr(_Core.module or require(), name)(*arguments)
+    except ValueError as error:
+        raise LayerError(str(error)) from None
+
+
 def reserve_bytes(call: LayerCall) -> int:
     """Bytes that `forward` keeps for `backward`."""
-    return int(_Core.module.reserve_bytes(call))
+    return int(_checked_call("reserve_bytes", call))
 
 
 def forward(call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int, reserve: int) -> None:
     """`tg_forward`; reserve 0: inference. Raises: MemoryError."""
-    _Core.module.forward(call, y, y_batch, y_step, hn, cn, reserve)
+    _checked_call("forward", call, y, y_batch, y_step, hn, cn, reserve)
 
 
 def backward(
@@ -187,19 +195,21 @@ def backward(
     dx: int, dx_batch: int, dx_step: int, dh0: int, dc0: int, dweights: tuple[int, ...],
 ) -> None:  # fmt: skip
     """`tg_backward`; an address of 0: not given, or not wanted. Raises: MemoryError."""
-    _Core.module.backward(
-        call, y, y_batch, y_step, reserve, dy, dy_batch, dy_step, dhn, dcn, dx, dx_batch, dx_step, dh0, dc0, dweights
+    _checked_call(
+        "backward", call, y, y_batch, y_step, reserve, dy, dy_batch, dy_step, dhn, dcn, dx, dx_batch, dx_step, dh0, dc0, dweights
     )
 
 
 def generic_reserve_bytes(call: LayerCall, extras: ExtrasCall) -> int:
     """Bytes that `generic_forward` keeps for `generic_backward`."""
-    return int(_Core.module.generic_reserve_bytes(call, extras))
+    return int(_checked_call("generic_reserve_bytes", call, extras))
 
 
-def generic_forward(call: LayerCall, extras: ExtrasCall, y: int, y_batch: int, y_step: int, hn: int, cn: int, reserve: int) -> None:
+def generic_forward(
+    call: LayerCall, extras: ExtrasCall, y: int, y_batch: int, y_step: int, hn: int, cn: int, reserve: int
+) -> None:
     """`tg_generic_forward`; reserve 0: inference. Raises: MemoryError."""
-    _Core.module.generic_forward(call, extras, y, y_batch, y_step, hn, cn, reserve)
+    _checked_call("generic_forward", call, extras, y, y_batch, y_step, hn, cn, reserve)
 
 
 def generic_backward(
@@ -207,8 +217,23 @@ def generic_backward(
     dx: int, dx_batch: int, dx_step: int, dh0: int, dc0: int, dweights: tuple[int, ...], dextras: tuple[int, ...],
 ) -> None:  # fmt: skip
     """`tg_generic_backward`; an address of 0: not given, or not wanted. Raises: MemoryError."""
-    _Core.module.generic_backward(
-        call, extras, reserve, dy, dy_batch, dy_step, dhn, dcn, dx, dx_batch, dx_step, dh0, dc0, dweights, dextras
+    _checked_call(
+        "generic_backward",
+        call,
+        extras,
+        reserve,
+        dy,
+        dy_batch,
+        dy_step,
+        dhn,
+        dcn,
+        dx,
+        dx_batch,
+        dx_step,
+        dh0,
+        dc0,
+        dweights,
+        dextras,
     )
 
 
@@ -221,7 +246,7 @@ class Packed:
 
     def forward(self, call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int) -> None:
         """`tg_forward_packed`: the weights of `call` are not read."""
-        _Core.module.forward_packed(call, self._packed, y, y_batch, y_step, hn, cn)
+        _checked_call("forward_packed", call, self._packed, y, y_batch, y_step, hn, cn)
 
 
 @final

@@ -14,6 +14,7 @@ from torch import Tensor
 import checks
 from tidegate import native
 from tidegate.errors import ConfigError, LayerError
+from tidegate.nn import generic
 from tidegate.nn.generic import Options, State, Weights, layer
 
 needs_core = pytest.mark.skipif(not native.available(), reason="the native core is not built here")
@@ -405,3 +406,16 @@ def test_errors_say_what_was_expected() -> None:
         run(state={**net.state, "h": net.state["c"]})
     with pytest.raises(LayerError, match="state: expected h, c, got h"):
         run(state={"h": net.state["h"]})
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("message", "kind"), [("can't allocate memory: 9 bytes", MemoryError), ("another failure", RuntimeError)]
+)
+def test_memory_that_cannot_be_had(message: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(generic, "_outputs", full)
+    with torch.no_grad(), pytest.raises(kind, match=message[:9]):
+        Net(KINDS[4]).run()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tidegate import native
 from tidegate.errors import ConfigError, LayerError
+from tidegate.nn.threads import follow_torch
 
 State = dict[str, Tensor]
 
@@ -332,9 +333,12 @@ def _time_first(x: Tensor) -> bool:
 
 
 def _run(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    native.follow_threads(torch.get_num_threads())
+    follow_torch()
     given = _Given(*arguments[:9]).readable()
-    y, hn, cn, reserve = outputs = _outputs(*arguments)
+    try:
+        y, hn, cn, reserve = outputs = _outputs(*arguments)
+    except RuntimeError as error:
+        raise _memory_error(error) from None
     call, extras = _calls(given)
     if reserve.numel() and native.generic_reserve_bytes(call, extras) > reserve.numel():
         raise LayerError(f"total: expected at least the sum of the lengths, got {arguments[9]}")
@@ -353,10 +357,13 @@ def _gradients(*arguments: Any) -> list[Tensor]:
 
 
 def _run_backward(*arguments: Any) -> list[Tensor]:
-    native.follow_threads(torch.get_num_threads())
+    follow_torch()
     given = _Given(*arguments[:9]).readable()
     reserve, dy, dhn, dcn, wanted = arguments[9:]
-    found = _gradients(*arguments)
+    try:
+        found = _gradients(*arguments)
+    except RuntimeError as error:
+        raise _memory_error(error) from None
     dx, dh0, dc0 = found[:3]
     dy = dy if dy is None or dy.stride(-1) == 1 else dy.contiguous()
     dhn, dcn = (None if part is None else part.contiguous() for part in (dhn, dcn))
@@ -370,6 +377,11 @@ def _run_backward(*arguments: Any) -> list[Tensor]:
     except ValueError as error:
         raise LayerError(str(error)) from None
     return found
+
+
+def _memory_error(error: RuntimeError) -> Exception:
+    """torch's error for memory that could not be had as Python's own; another one as it is."""
+    return MemoryError(str(error)) if "allocate memory" in str(error) else error
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:

@@ -1,0 +1,107 @@
+"""PackedSequence to padded rows and back: places, gradients, and that walking and memory follow the sum of the lengths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
+
+import checks
+from tidegate import native, nn
+from tidegate.nn import packed as module
+from tidegate.nn.packed import gather, grid_of, spread
+
+CPU = torch.device("cpu")
+
+
+def pack(lengths: list[int], size: int = 2) -> PackedSequence:
+    x = torch.arange(len(lengths) * max(lengths) * size, dtype=torch.float64).reshape(len(lengths), max(lengths), size)
+    return pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+
+
+def in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SMALL", 0)
+    monkeypatch.setattr(module, "MOST_PADDING", 1)
+
+
+@pytest.mark.parametrize("split", [False, True])
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=7))
+def test_rows_lie_where_torch_lays_them(lengths: list[int], split: bool) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        in_many_parts(monkeypatch)
+        data = pack(lengths)
+        grid = grid_of(data.batch_sizes, CPU, split=split)
+        parts = spread(data.data, grid)
+    ordered = PackedSequence(data.data, data.batch_sizes)
+    padded, sizes = pad_packed_sequence(ordered)
+    for part, rows in zip(grid.parts, parts, strict=True):
+        for row in range(part.batch):
+            length = int(sizes[part.first + row])
+            assert part.lengths is None or int(part.lengths[row]) == length
+            assert torch.equal(rows[:length, row], padded[:length, part.first + row])
+        assert part.total == int(sizes[part.first : part.first + part.batch].sum())
+    assert torch.equal(gather(parts, grid), data.data)
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=7))
+def test_gradients_come_back_to_their_rows_however_often(lengths: list[int]) -> None:
+    data = pack(lengths)
+    grid = grid_of(data.batch_sizes, CPU, split=True)
+    leaf = data.data.clone().requires_grad_()
+    weight = torch.linspace(1, 2, leaf.numel(), dtype=leaf.dtype).reshape(leaf.shape)
+    loss = (gather([rows**3 for rows in spread(leaf, grid)], grid) * weight).sum()
+    (first,) = torch.autograd.grad(loss, leaf, create_graph=True)
+    torch.testing.assert_close(first, 3 * leaf**2 * weight, **checks.TOL["float64"])
+    (second,) = torch.autograd.grad(first.sum(), leaf)
+    torch.testing.assert_close(second, 6 * leaf * weight, **checks.TOL["float64"])
+
+
+def test_equal_lengths_are_a_view() -> None:
+    data = pack([4, 4, 4])
+    (rows,) = spread(data.data, grid_of(data.batch_sizes, CPU, split=True))
+    assert rows.data_ptr() == data.data.data_ptr()
+    assert rows.shape == (4, 3, 2)
+
+
+def test_one_long_row_among_short_ones_does_not_pad_them_all() -> None:
+    lengths = [5000] + [3] * 200
+    data = pack(lengths)
+    grid = grid_of(data.batch_sizes, CPU, split=True)
+    assert [(p.batch, p.steps, p.total) for p in grid.parts] == [(1, 5000, 5000), (200, 3, 600)]
+    assert grid.there is not None
+    assert len(grid.there) == 5600, "of 1,005,000 padded rows"
+
+
+def results(layer: torch.nn.Module, data: PackedSequence, state: Tensor) -> list[Tensor]:
+    leaf, start = data.data.clone().requires_grad_(), state.clone().requires_grad_()
+    y, final = layer(data._replace(data=leaf), start)
+    loss = (y.data * torch.linspace(-1, 2, y.data.numel(), dtype=leaf.dtype).reshape(y.data.shape)).sum() + final.square().sum()
+    return [y.data, final, *torch.autograd.grad(loss, [leaf, start, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("enforce_sorted", [False, True])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_layer_over_parts_is_torchs_over_the_whole(parts: int, enforce_sorted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [9, 8, 3, 3, 1] if enforce_sorted else [3, 9, 1, 8, 3]
+    if parts > 1:
+        in_many_parts(monkeypatch)
+    theirs = torch.nn.GRU(2, 3, 2, bidirectional=True, dtype=torch.float64)
+    mine = nn.GRU(2, 3, 2, bidirectional=True, dtype=torch.float64)
+    mine.load_state_dict(theirs.state_dict())
+    rows = [torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in lengths]
+    data = pack_sequence(rows, enforce_sorted=enforce_sorted)
+    assert len(grid_of(data.batch_sizes, CPU, split=True).parts) == parts
+    state = torch.randn(4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for got, expected in zip(results(mine, data, state), results(theirs, data, state), strict=True):
+        torch.testing.assert_close(got, expected, **checks.GRADIENT_TOL["float64"])
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+def test_the_core_walks_the_sum_of_the_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, real = [], native.forward
+    monkeypatch.setattr(native, "forward", lambda call, *a: seen.append((call.batch, call.steps)) or real(call, *a))
+    nn.GRU(2, 3, dtype=torch.float64)(pack([5000] + [3] * 200))
+    assert seen == [(1, 5000), (200, 3)]
