@@ -261,11 +261,12 @@ Gradients: TypeAlias = tuple[Tensor, Tensor, Tensor, list[Tensor]]
 
 
 def _gradients(given: Inputs, wanted: tuple[bool, ...], size: Sizes) -> Gradients:
-    """Room for those that are wanted, in the layout of what they belong to; (0,) for the others."""
-    new = given.x.new_empty
+    """Room for those that are wanted, laid out as what they belong to; (0,) for the others."""
+    new, like = given.x.new_empty, torch.empty_like
     state = (size.D, size.B, size.H)
-    weights = [new(w.shape if want else 0) for w, want in zip(given.weights, wanted[3:], strict=True)]
-    return new(given.x.shape if wanted[0] else 0), new(state if wanted[1] else 0), new(state if wanted[2] else 0), weights
+    weights = [like(w) if want else new(0) for w, want in zip(given.weights, wanted[3:], strict=True)]
+    dx = like(given.x) if wanted[0] else new(0)
+    return dx, new(state) if wanted[1] else new(0), new(state) if wanted[2] else new(0), weights
 
 
 def _run_backward(given: Inputs, incoming: Incoming) -> Gradients:
@@ -448,7 +449,7 @@ def _fake_keep(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _fake_backward(*arguments: Any) -> Gradients:
-    given = _given(arguments[:12])
+    given = _readable(_given(arguments[:12]))
     return _gradients(given, tuple(arguments[17]), sizes(given))
 
 
