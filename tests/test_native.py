@@ -1,4 +1,4 @@
-"""The binding of the core: present or absent, instruction sets, threads, memory, and the NumPy functions against their formulas."""
+"""The binding of the core: present or absent, instruction sets, threads, memory; the NumPy functions against their formulas."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_unknown_instruction_set_is_refused() -> None:
     done = python("from tidegate import native; native.available()", TIDEGATE_ISA="z80")
     assert "ConfigError: TIDEGATE_ISA: expected one of" in done.stderr
     assert "got 'z80'" in done.stderr
-    with pytest.raises(ConfigError, match="expected one of .*, got 'z80'"):
+    with pytest.raises(ConfigError, match=r"expected one of .*, got 'z80'"):
         native.set_isa("z80")
 
 
@@ -118,14 +118,14 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @core
 def test_no_memory_is_a_memory_error_and_nothing_is_kept() -> None:
-    resource = pytest.importorskip("resource")
-    code = f"""
+    pytest.importorskip("resource")
+    code = """
 import resource, numpy as np
 from tidegate import native
 native.available(); native.set_num_threads(1)
 H, T = 512, 4000
 w = [np.zeros((4 * H, H), np.float32), np.zeros((4 * H, H), np.float32)]
-x, y, h, c = np.zeros((1, T, H), np.float32), np.zeros((1, T, H), np.float32), np.zeros((1, 1, H), np.float32), np.zeros((1, 1, H), np.float32)
+x, y, h, c = (np.zeros((1, steps, H), np.float32) for steps in (T, T, 1, 1))
 at = native.address
 call = native.LayerCall(2, 0, 1, 0, 1, T, H, H, 0, at(x), T * H, H, (at(w[0]), at(w[1]), 0, 0), 0, 0, 0, 0, 1, 0)
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
@@ -137,7 +137,6 @@ for _ in range(3):
     except MemoryError:
         print('no memory')
 """
-    assert resource
     if not Path("/proc/self/statm").exists():
         pytest.skip("no /proc on this system")
     assert python(code).stdout == "no memory\n" * 3
@@ -170,7 +169,8 @@ def test_linear(dtype: type, rows: int, k: int, n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, w, b = (rng.normal(size=s).astype(dtype) for s in ((rows, k), (n, k), (n,)))
     y = native.linear(x, w, b)
-    np.testing.assert_allclose(y, (x.astype(np.float64) @ w.T + b).astype(dtype), rtol=1e-5 if dtype == np.float32 else 1e-11, atol=1e-5)
+    close = 1e-5 if dtype == np.float32 else 1e-11
+    np.testing.assert_allclose(y, (x.astype(np.float64) @ w.T + b).astype(dtype), rtol=close, atol=close)
     for row in range(rows):
         assert np.array_equal(native.linear(x[row : row + 1], w, b)[0], y[row])
 

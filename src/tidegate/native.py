@@ -30,7 +30,7 @@ _log = logging.getLogger("tidegate")
 
 
 class LayerCall(NamedTuple):
-    """One layer in one or two directions: `tg_layer` of csrc/tidegate.h, where every field is described. Addresses are 0 for none."""
+    """One layer in one or two directions: `tg_layer` of csrc/tidegate.h, where the fields are described. Addresses: 0 for none."""
 
     cell: int
     dtype: int
@@ -145,7 +145,7 @@ def follow_threads(threads: int) -> None:
 
 
 def use_openmp(parallel: int, team_size: int, rank: int) -> None:
-    """Borrows the threads of an OpenMP runtime: addresses of GOMP_parallel, omp_get_num_threads, omp_get_thread_num; zeros: none."""
+    """Borrows an OpenMP runtime's threads: addresses of GOMP_parallel, omp_get_num_threads, omp_get_thread_num; zeros: none."""
     require().use_openmp(parallel, team_size, rank)
 
 
@@ -160,7 +160,7 @@ def isas() -> tuple[str, ...]:
 
 
 def set_isa(name: str | None) -> None:
-    """Chooses an instruction set, for tests; None: the best. Not while another call runs. Raises: ConfigError for one that is not here."""
+    """Chooses an instruction set, for tests; None: the best. Not while a call runs. Raises: ConfigError for one that is not here."""
     known = isas()
     if name is not None and name not in known:
         raise ConfigError(f"instruction set: expected one of {', '.join(known)}, got {name!r}; {nearest(name, known)}")
@@ -168,7 +168,7 @@ def set_isa(name: str | None) -> None:
 
 
 def peak(threads: int, seconds: float) -> float:
-    """GFLOP/s of fused multiply-adds on registers alone, float32: the limit of every product. 0 where the threads cannot be had."""
+    """GFLOP/s of fused multiply-adds on registers alone, float32: the limit of a product. 0 where threads cannot be had."""
     return float(require().peak(threads, seconds))
 
 
@@ -285,7 +285,7 @@ def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
 
 
 def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
-    """Softmax over the last axis; over its first `lengths` values where given, 0 past them. lengths: the shape of x without it."""
+    """Softmax over the last axis; over its first `lengths` values where given, 0 past them. lengths: x's shape without it."""
     rows = _checked("x", x)
     if lengths is not None:
         lengths = np.ascontiguousarray(lengths, np.int64)

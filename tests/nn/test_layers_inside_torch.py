@@ -59,6 +59,16 @@ def test_compiled_for_any_number_of_steps() -> None:
 
 
 @needs_core
+def test_compiled_before_the_core_was_ever_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native._Core, "loaded", False)
+    monkeypatch.setattr(native._Core, "module", None)
+    layer, x = make("RNN"), torch.randn(5, 2, 3, dtype=torch.float64)
+    torch.compiler.reset()
+    y, _ = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+    assert torch.equal(y, layer(x)[0])
+
+
+@needs_core
 def test_compiled_with_masks_and_with_lengths_that_are_wrong() -> None:
     torch.compiler.reset()
     compiled = torch.compile(make("LSTM", zoneout=0.2, state_dropout=0.3, dropout=0.1), fullgraph=True, backend="aot_eager")

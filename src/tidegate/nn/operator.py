@@ -64,7 +64,13 @@ class Sizes(NamedTuple):
 
 def runs(x: Tensor) -> bool:
     """Whether the native core takes this tensor: float32 or float64 on the CPU (or without data)."""
-    return x.device.type in ("cpu", "meta") and x.dtype in DTYPES and native.available()
+    return x.device.type in ("cpu", "meta") and x.dtype in DTYPES and _available()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def _available() -> bool:
+    """Compiled code takes the answer as it stands: the loading of the core is not to be traced."""
+    return native.available()
 
 
 def layer(given: Inputs) -> Ways:
@@ -93,6 +99,8 @@ def _plain(given: Inputs) -> bool:
 
 
 def _differentiable(given: Inputs) -> bool:
+    if torch.is_grad_enabled() and given.weights[0].requires_grad:  # the common case, first
+        return True
     tensors = [t for t in (*given[1:5], *given.weights, *given[6:9]) if isinstance(t, Tensor)]
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return True
@@ -130,6 +138,8 @@ def sizes(given: Inputs) -> Sizes:
         if tensor is not None and (tuple(tensor.shape) != shape or tensor.dtype != x.dtype):
             raise LayerError(f"{name}: expected {shape} of {x.dtype}, got {tuple(tensor.shape)} of {tensor.dtype}")
     lengths = given.lengths
+    if lengths is None and given.total < batch * steps:
+        raise LayerError(f"total: expected {batch * steps} for rows without lengths, got {given.total}")
     if lengths is not None and (tuple(lengths.shape) != (batch,) or lengths.dtype != torch.int64):
         raise LayerError(f"lengths: expected ({batch},) of torch.int64, got {tuple(lengths.shape)} of {lengths.dtype}")
     return found
@@ -235,14 +245,11 @@ def _run(given: Inputs, *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     except RuntimeError as error:
         raise _memory_error(error) or error from None
     call = _call(given, size)
-    try:
-        if keep and native.reserve_bytes(call) > reserve.numel():
-            raise LayerError(f"total: expected at least the sum of the lengths, got {given.total}")
-        native.forward(
-            call, y.data_ptr(), *_strides(y, given.batch_first), hn.data_ptr(), cn.data_ptr(), reserve.data_ptr() if keep else 0
-        )
-    except ValueError as error:
-        raise error if isinstance(error, LayerError) else LayerError(str(error)) from None
+    if keep and given.lengths is not None and native.reserve_bytes(call) > reserve.numel():
+        raise LayerError(f"total: expected at least the sum of the lengths, got {given.total}")
+    native.forward(
+        call, y.data_ptr(), *_strides(y, given.batch_first), hn.data_ptr(), cn.data_ptr(), reserve.data_ptr() if keep else 0
+    )
     return y, hn, cn, reserve
 
 
@@ -288,15 +295,12 @@ def _run_backward(given: Inputs, incoming: Incoming) -> Gradients:
     if _each(given.weights) == 2:
         slots = [a for k in range(0, len(slots), 2) for a in (slots[k], slots[k + 1], 0, 0)]
     first = given.batch_first
-    try:
-        native.backward(
-            _call(given, size), y.data_ptr(), *_strides(y, first), reserve.data_ptr(),
-            _at(dy), *((0, 0) if dy is None else _strides(dy, first)), _at(dhn), _at(dcn),
-            dx.data_ptr() if wanted[0] else 0, *(_strides(dx, first) if wanted[0] else (0, 0)),
-            dh0.data_ptr() if wanted[1] else 0, dc0.data_ptr() if wanted[2] else 0, tuple(slots),
-        )  # fmt: skip
-    except ValueError as error:
-        raise LayerError(str(error)) from None
+    native.backward(
+        _call(given, size), y.data_ptr(), *_strides(y, first), reserve.data_ptr(),
+        _at(dy), *((0, 0) if dy is None else _strides(dy, first)), _at(dhn), _at(dcn),
+        dx.data_ptr() if wanted[0] else 0, *(_strides(dx, first) if wanted[0] else (0, 0)),
+        dh0.data_ptr() if wanted[1] else 0, dc0.data_ptr() if wanted[2] else 0, tuple(slots),
+    )  # fmt: skip
     return found
 
 

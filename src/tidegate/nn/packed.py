@@ -47,11 +47,15 @@ def grid_of(batch_sizes: Tensor, device: torch.device, *, split: bool) -> Grid:
     for first, last in pairwise(edges):
         own, longest = lengths[first:last], int(lengths[first])
         valid = torch.arange(longest)[:, None] < own
-        rows = torch.where(valid, offsets[:longest, None] + torch.arange(first, last), 0)
-        back[rows[valid]] = before + valid.flatten().nonzero()[:, 0]
-        before += valid.numel()
-        there.append(rows.flatten())
-        parts.append(Part(first, last - first, longest, own.to(device), int(own.sum())))
+        rows = torch.where(valid, offsets[:longest, None] + torch.arange(first, last), 0).flatten()
+        places = valid.flatten().nonzero()[:, 0]
+        if len(places) == total:
+            back = places  # packed rows stand in the order of time already
+        else:
+            back[rows[places]] = before + places
+        before += len(rows)
+        there.append(rows)
+        parts.append(Part(first, last - first, longest, own.to(device), len(places)))
     return Grid(parts, torch.cat(there).to(device), back.to(device))
 
 
