@@ -30,7 +30,7 @@ _log = logging.getLogger("tidegate")
 
 
 class LayerCall(NamedTuple):
-    """One layer in one or two directions: `tg_layer` of csrc/tidegate.h, where the fields are described. Addresses: 0 for none."""
+    """One layer in one or two directions: `tg_layer` of csrc/tidegate.h, where the fields are described. Address 0: none."""
 
     cell: int
     dtype: int
@@ -160,7 +160,7 @@ def isas() -> tuple[str, ...]:
 
 
 def set_isa(name: str | None) -> None:
-    """Chooses an instruction set, for tests; None: the best. Not while a call runs. Raises: ConfigError for one that is not here."""
+    """Chooses an instruction set, for tests; None: the best. Not during a call. Raises: ConfigError for one that is not here."""
     known = isas()
     if name is not None and name not in known:
         raise ConfigError(f"instruction set: expected one of {', '.join(known)}, got {name!r}; {nearest(name, known)}")

@@ -152,7 +152,6 @@ def replaced() -> nn.Module:
     (scripted, "GRU", "it is scripted"),
     (quantized, "LSTM", "it is quantized"),
     (replaced, "GRU", "its forward was replaced"),
-    (lambda: nn.LSTM(3, 4, proj_size=2), "LSTM", "proj_size is not built yet"),
 ])  # fmt: skip
 def test_what_is_left_and_why(make: object, layer: str, reason: str) -> None:
     kept = make()

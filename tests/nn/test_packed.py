@@ -64,6 +64,8 @@ def test_equal_lengths_are_a_view() -> None:
     (rows,) = spread(data.data, grid_of(data.batch_sizes, CPU, split=True))
     assert rows.data_ptr() == data.data.data_ptr()
     assert rows.shape == (4, 3, 2)
+    strided = torch.stack([data.data, data.data], -1)[..., 0]
+    assert torch.equal(spread(strided, grid_of(data.batch_sizes, CPU, split=True))[0], rows)
 
 
 def test_one_long_row_among_short_ones_does_not_pad_them_all() -> None:

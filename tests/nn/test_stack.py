@@ -32,6 +32,24 @@ def test_the_core_runs_floats_on_the_cpu(seen: list[str], dtype: torch.dtype) ->
     assert run(seen, dtype, zoneout=0.1, state_dropout=0.1) == {"core"}
 
 
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_recompute_reaches_the_core_and_keeps_less(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, real = [], operator._run
+
+    def watched(given: operator.Inputs, *, keep: bool) -> object:
+        kept = real(given, keep=keep)
+        seen.append((given.recompute, kept[3].numel()))
+        return kept
+
+    monkeypatch.setattr(operator, "_run", watched)
+    nn.LSTM(8, 64, recompute=recompute)(torch.zeros(50, 4, 8))
+    ((asked, held),) = seen
+    gates, states = 50 * 4 * 4 * 64 * 4, 50 * 4 * 64 * 4  # bytes
+    assert asked == recompute
+    assert held // 1024 == ((0 if recompute else gates) + states) // 1024
+
+
 def test_torch_runs_other_types(seen: list[str]) -> None:
     assert run(seen, torch.bfloat16) == {"torch"}
 

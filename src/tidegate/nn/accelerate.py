@@ -60,7 +60,7 @@ def accelerate(model: nn.Module) -> Report:
     """Swaps torch.nn.RNN, LSTM and GRU inside the model for ours, in place; its outputs stay the same to 1e-5.
 
     Swapped are layers of exactly these types. Parameters, training flag, dtype and device are kept; what is shared stays shared.
-    Left are layers with hooks, parametrizations or weight_norm, scripted, quantized and projected ones, subclasses, and all where
+    Left are layers with hooks, parametrizations or weight_norm, scripted and quantized ones, subclasses, and all where
     the native core is not installed.
 
     Raises: ConfigError where the model is itself such a layer: what holds it must be told.
@@ -116,8 +116,6 @@ def _reason(module: nn.Module) -> str | None:
         return "it has hooks (weight_norm and pruning are such), which would no longer see torch's layer"
     if "forward" in vars(module):
         return "its forward was replaced"
-    if getattr(module, "proj_size", 0):
-        return "proj_size is not built yet"
     if any(w is None for w in module._parameters.values()) or set(module._parameters) != set(
         getattr(module, "_flat_weights_names", ())
     ):
@@ -140,6 +138,8 @@ def _twin(layer: nn.Module) -> nn.Module:
     }  # fmt: skip
     if isinstance(layer, nn.RNN):
         options["nonlinearity"] = layer.nonlinearity
+    if isinstance(layer, nn.LSTM):
+        options["proj_size"] = layer.proj_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that dropout does nothing: the layer said so when it was made
         twin = _TWINS[type(layer)](layer.input_size, layer.hidden_size, **options, device="meta")

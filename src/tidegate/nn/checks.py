@@ -68,14 +68,14 @@ def check_like(name: str, x: Tensor, weight: Tensor, remedy: str) -> None:
         )
 
 
-def check_state(state: object, parts: tuple[str, ...], shape: tuple[int, ...], weight: Tensor) -> None:
-    """One tensor a part, of the given shape and like the weights. Raises: LayerError."""
+def check_state(state: object, parts: tuple[str, ...], outer: tuple[int, ...], sizes: tuple[int, ...], weight: Tensor) -> None:
+    """One tensor a part, (*outer, size) and like the weights. Raises: LayerError."""
     names = ", ".join(f"{part}_0" for part in parts)
     if not isinstance(state, (tuple, list)) or len(state) != len(parts) or not all(isinstance(s, Tensor) for s in state):
         raise LayerError(f"hx: expected {names}, got {type(state).__name__}; pass on the state that the layer returned")
-    for name, part in zip(parts, state, strict=True):
-        if part.shape != shape:
-            raise LayerError(f"hx: expected {name}_0 of shape {shape}, got {tuple(part.shape)}")
+    for name, part, size in zip(parts, state, sizes, strict=True):
+        if part.shape != (*outer, size):
+            raise LayerError(f"hx: expected {name}_0 of shape {(*outer, size)}, got {tuple(part.shape)}")
         check_like(f"hx: {name}_0", part, weight, "take .to() of them")
 
 

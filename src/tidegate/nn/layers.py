@@ -16,16 +16,19 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tidegate.errors import ConfigError, LayerError
 from tidegate.nn.checks import check_flags, check_input, check_like, check_rates, check_sizes, check_state, checked_lengths
+from tidegate.nn.extras import Extras, check_extras, fields, shapes
 from tidegate.nn.masks import Rates
 from tidegate.nn.ops import TorchOps
 from tidegate.nn.packed import Part, gather, grid_of, spread
 from tidegate.nn.stack import Settings, State, run
 from tidegate.spec import Cell
-from tidegate.spec import Recurrent as Block
 
 _OPS = TorchOps()
 # Options that torch.nn's layers do not have, with the values that make ours theirs.
-_EXTRAS = {"reference": False, "recompute": False, "zoneout": 0.0, "state_dropout": 0.0}
+_EXTRAS = {
+    "reference": False, "recompute": False, "zoneout": 0.0, "state_dropout": 0.0, "proj_size": 0, "layer_norm": False,
+    "reset_after": True,
+}  # fmt: skip
 _DEFAULTS = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False, **_EXTRAS}
 
 
@@ -33,7 +36,6 @@ class _Recurrent(nn.Module):
     """What RNN, LSTM and GRU share; the subclasses name their cell and the form of their state."""
 
     parts: ClassVar[tuple[str, ...]] = ("h",)
-    proj_size: ClassVar[int] = 0  # code written for torch.nn reads it
 
     def __init__(
         self,
@@ -51,32 +53,37 @@ class _Recurrent(nn.Module):
         recompute: bool,
         zoneout: float,
         state_dropout: float,
+        extras: Extras,
     ) -> None:
         super().__init__()
         name = type(self).__name__
         check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_flags(name, bias=bias, batch_first=batch_first)
         check_rates(name, num_layers, dropout, zoneout=zoneout, state_dropout=state_dropout)
+        check_extras(name, hidden_size, extras, recompute=recompute, zoneout=zoneout, state_dropout=state_dropout)
         self.cell: Cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.reference, self.recompute = reference, recompute
         self.zoneout, self.state_dropout = float(zoneout), float(state_dropout)
-        block = Block(
-            name="layer", inputs=("x",), cell=cell, input_size=input_size, hidden_size=hidden_size,
-            num_layers=num_layers, bidirectional=bidirectional,
-        )  # fmt: skip
-        shapes = {n: s for n, s in block.parameters().items() if bias or not n.startswith("bias")}
-        for parameter, shape in shapes.items():
+        self.proj_size, self.layer_norm, self.reset_after = extras
+        directions = 2 if bidirectional else 1
+        own = shapes(cell, input_size, hidden_size, num_layers, directions, bias, extras)
+        for parameter, shape in own.items():
             self.register_parameter(parameter, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
-        self._names = _names(tuple(shapes), num_layers)
+        self._names = _names(tuple(own), num_layers)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """torch's initial values: U(-1/sqrt(H), 1/sqrt(H)) for every weight."""
+        """torch's initial values: U(-1/sqrt(H), 1/sqrt(H)) for every weight; gains of layer norm 1, shifts 0."""
         bound = 1.0 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -bound, bound)
+        for name, weight in self.named_parameters():
+            if name.startswith("gain"):
+                nn.init.ones_(weight)
+            elif name.startswith("shift"):
+                nn.init.zeros_(weight)
+            else:
+                nn.init.uniform_(weight, -bound, bound)
 
     def extra_repr(self) -> str:
         """Sizes, options that differ from the defaults, and the number of parameters."""
@@ -100,7 +107,7 @@ class _Recurrent(nn.Module):
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer and direction, as torch.nn lists them."""
-        each = 4 if self.bias else 2
+        each = len(self._extras_and_fields()[1])
         return [[getattr(self, n) for n in own[k : k + each]] for own in self._names for k in range(0, len(own), each)]
 
     def _run(
@@ -119,8 +126,8 @@ class _Recurrent(nn.Module):
         batch, steps = (rows.shape[0], rows.shape[1]) if settings.batch_first else (rows.shape[1], rows.shape[0])
         if state is not None:
             directions = self.num_layers * settings.directions
-            shape = (directions, batch, self.hidden_size) if batched else (directions, self.hidden_size)
-            check_state(state, self.parts, shape, weights[0][0])
+            outer = (directions, batch) if batched else (directions,)
+            check_state(state, self.parts, outer, self._state_sizes(), weights[0][0])
             state = state if batched else tuple([s[:, None] for s in state])
         held, total = checked_lengths(lengths, batch, steps, rows.device)
         part = Part(0, batch, steps, held, total)
@@ -136,7 +143,7 @@ class _Recurrent(nn.Module):
         settings = self._settings(batch_first=False)
         batch = int(x.batch_sizes[0])
         if state is not None:
-            check_state(state, self.parts, (self.num_layers * settings.directions, batch, self.hidden_size), weights[0][0])
+            check_state(state, self.parts, (self.num_layers * settings.directions, batch), self._state_sizes(), weights[0][0])
             if x.sorted_indices is not None:
                 state = tuple([s.index_select(1, x.sorted_indices) for s in state])
         grid = grid_of(x.batch_sizes, data.device, split=not self.reference)
@@ -161,8 +168,16 @@ class _Recurrent(nn.Module):
     def _settings(self, *, batch_first: bool) -> Settings:
         rates = Rates(self.zoneout, self.state_dropout, self.training)
         return Settings(
-            self.cell, self.hidden_size, 2 if self.bidirectional else 1, batch_first, rates, self.recompute, self.reference
-        )
+            self.cell, self.hidden_size, 2 if self.bidirectional else 1, batch_first, rates, self.recompute, self.reference,
+            *self._extras_and_fields(),
+        )  # fmt: skip
+
+    def _extras_and_fields(self) -> tuple[Extras, tuple[str, ...]]:
+        extras = Extras(self.proj_size, self.layer_norm, self.reset_after)
+        return extras, fields(self.cell, self.bias, extras)
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.proj_size or self.hidden_size, self.hidden_size)[: len(self.parts)]
 
     def _drops(self) -> bool:
         return self.training and self.dropout > 0.0
@@ -194,6 +209,7 @@ class RNN(_Recurrent):
            zoneout: the chance that a unit keeps its old value at a step, h and, independently, c; in evaluation the mean
            (Krueger et al. 2016). state_dropout: dropout of h where it enters weight_hh, the same units at all steps
            (Gal & Ghahramani 2016). Both draw from the global generator; without the native core they run step by step.
+           layer_norm: LN of each product, and of the LSTM's c before its tanh (Ba, Kiros & Hinton 2016); the biases are shifts.
     """
 
     def __init__(
@@ -213,13 +229,14 @@ class RNN(_Recurrent):
         recompute: bool = False,
         zoneout: float = 0.0,
         state_dropout: float = 0.0,
+        layer_norm: bool = False,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ConfigError(f"nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
         cell: Cell = "rnn_tanh" if nonlinearity == "tanh" else "rnn_relu"
         super().__init__(
             cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-            reference, recompute, zoneout, state_dropout,
+            reference, recompute, zoneout, state_dropout, Extras(layer_norm=layer_norm),
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 
@@ -233,7 +250,10 @@ class RNN(_Recurrent):
 
 @final
 class LSTM(_Recurrent):
-    """Long short-term memory, as torch.nn.LSTM (Hochreiter & Schmidhuber 1997; Gers et al. 2000). Arguments as in RNN."""
+    """Long short-term memory, as torch.nn.LSTM (Hochreiter & Schmidhuber 1997; Gers et al. 2000). Arguments as in RNN.
+
+    proj_size: P > 0 makes h a projection of size P of o tanh(c) (Sak et al. 2014); c keeps size H.
+    """
 
     parts = ("h", "c")
 
@@ -254,12 +274,11 @@ class LSTM(_Recurrent):
         recompute: bool = False,
         zoneout: float = 0.0,
         state_dropout: float = 0.0,
+        layer_norm: bool = False,
     ) -> None:
-        if proj_size:
-            raise ConfigError(f"proj_size: expected 0, got {proj_size}; projections are not built yet: use torch.nn.LSTM")
         super().__init__(
             "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-            reference, recompute, zoneout, state_dropout,
+            reference, recompute, zoneout, state_dropout, Extras(proj_size, layer_norm),
         )  # fmt: skip
 
     def forward(
@@ -272,7 +291,10 @@ class LSTM(_Recurrent):
 
 @final
 class GRU(_Recurrent):
-    """Gated recurrent unit, reset after the product, as torch.nn.GRU (Cho et al. 2014). Arguments as in RNN."""
+    """Gated recurrent unit, reset after the product, as torch.nn.GRU (Cho et al. 2014). Arguments as in RNN.
+
+    reset_after: False puts the reset gate before the product with weight_hh, as in the paper.
+    """
 
     def __init__(
         self,
@@ -290,10 +312,12 @@ class GRU(_Recurrent):
         recompute: bool = False,
         zoneout: float = 0.0,
         state_dropout: float = 0.0,
+        layer_norm: bool = False,
+        reset_after: bool = True,
     ) -> None:
         super().__init__(
             "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-            reference, recompute, zoneout, state_dropout,
+            reference, recompute, zoneout, state_dropout, Extras(layer_norm=layer_norm, reset_after=reset_after),
         )  # fmt: skip
 
     def forward(

@@ -75,7 +75,7 @@ def spread(data: Tensor, grid: Grid) -> list[Tensor]:
     """(N, C) -> (T, B, C) a part. What the padding holds is not to be read."""
     rows = data if grid.there is None else _moved(data, grid.there, grid.back)
     if len(grid.parts) == 1:
-        return [rows.view(grid.parts[0].steps, grid.parts[0].batch, rows.shape[-1])]
+        return [rows.reshape(grid.parts[0].steps, grid.parts[0].batch, rows.shape[-1])]
     pieces = torch.split(rows, [part.steps * part.batch for part in grid.parts])
     return [piece.view(part.steps, part.batch, -1) for piece, part in zip(pieces, grid.parts, strict=True)]
 
@@ -98,10 +98,10 @@ class _Move(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(index, inverse)
+        ctx.save_for_backward(inverse)
         return rows.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        index, inverse = ctx.saved_tensors
-        return _moved(gradient, inverse, index), None, None
+        (inverse,) = ctx.saved_tensors
+        return gradient.index_select(0, inverse), None, None

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from tidegate.blocks.ops import Ops
-from tidegate.nn import fused, operator, reference
+from tidegate.nn import fused, generic, operator, reference
+from tidegate.nn.extras import Extras
 from tidegate.nn.masks import Masks, Rates, draw
 from tidegate.nn.packed import Part
 
@@ -30,6 +31,8 @@ class Settings(NamedTuple):
     rates: Rates = Rates()
     recompute: bool = False
     by_equations: bool = False
+    extras: Extras = Extras()
+    fields: tuple[str, ...] = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # of a direction
 
 
 State = tuple[Tensor, ...]  # h, or h and c: (L*D, B, H) each
@@ -80,6 +83,8 @@ def layer(
     ops: Ops, settings: Settings, weights: tuple[Tensor, ...], part: Part, x: Tensor, state: State | None
 ) -> tuple[Tensor, State]:
     """One layer over one part."""
+    if settings.extras.any():
+        return _with_extras(settings, weights, part, x, state)
     masks = _NO_MASKS
     if settings.rates.active():
         masks = draw(settings.rates, settings.cell, x, (settings.directions, part.steps, part.batch, settings.hidden_size))
@@ -97,6 +102,24 @@ def layer(
 
 
 _NO_MASKS = Masks()
+
+
+def _with_extras(
+    settings: Settings, weights: tuple[Tensor, ...], part: Part, x: Tensor, state: State | None
+) -> tuple[Tensor, State]:
+    """Through the generic loop, which wants (B, T, I)."""
+    rows, names = x if settings.batch_first else x.transpose(0, 1), ("h", "c") if settings.cell == "lstm" else ("h",)
+    if state is None:
+        sizes = (settings.extras.proj_size or settings.hidden_size, settings.hidden_size)
+        state = tuple([x.new_zeros(settings.directions, part.batch, size) for size in sizes[: len(names)]])
+    each = len(settings.fields)
+    own = [
+        generic.Weights(**dict(zip(settings.fields, weights[k : k + each], strict=True))) for k in range(0, len(weights), each)
+    ]
+    options = generic.Options(settings.extras.reset_after, settings.extras.layer_norm)
+    start = dict(zip(names, state, strict=True))
+    y, final = generic.layer(settings.cell, rows, part.lengths, start, own, options, reference=settings.by_equations)
+    return y if settings.batch_first else y.transpose(0, 1), tuple(final[name] for name in names)
 
 
 def _without_core(
