@@ -300,7 +300,7 @@ def test_masks_take_no_gradient() -> None:
 
 
 def test_out_of_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ...")
 
     monkeypatch.setattr(operator, "_outputs", full)

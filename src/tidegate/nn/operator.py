@@ -20,6 +20,7 @@ from torch.nn import Parameter
 
 from tidegate import native
 from tidegate.errors import LayerError
+from tidegate.nn.memory import borrow
 from tidegate.nn.threads import follow_torch
 
 DTYPES = {torch.float32: 0, torch.float64: 1}
@@ -241,7 +242,9 @@ def _run(given: Inputs, *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     follow_torch()
     given, size = _readable(given), _sizes_unchecked(given)
     try:
-        y, hn, cn, reserve = _outputs(given, size, keep)
+        y, hn, cn, reserve = _outputs(given, size, False)
+        if keep:
+            reserve = borrow(reserve_bytes(given, size))
     except RuntimeError as error:
         raise _memory_error(error) or error from None
     call = _call(given, size)
