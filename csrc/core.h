@@ -37,7 +37,15 @@ struct Barrier {
   int arrived, phase;
 };
 
-/* Threads 0..size-1 meet. Spins, then yields: the wait is a fraction of a step unless the machine is busy. */
+/* One turn of a wait: a pause, and the processor for others after some 20 us, more than a wait takes unless the machine is busy. */
+static inline void rest(int spins) {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+  if (spins > 2000) sched_yield();
+}
+
+/* Threads 0..size-1 meet. */
 static inline void meet(Barrier *barrier, int size) {
   if (size == 1) return;
   const int phase = __atomic_load_n(&barrier->phase, __ATOMIC_RELAXED);
@@ -46,12 +54,22 @@ static inline void meet(Barrier *barrier, int size) {
     __atomic_store_n(&barrier->phase, phase + 1, __ATOMIC_RELEASE);
     return;
   }
-  for (int spins = 0; __atomic_load_n(&barrier->phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
-#if defined(__x86_64__)
-    _mm_pause();
-#endif
-    if (spins > 20000) sched_yield();
+  for (int spins = 0; __atomic_load_n(&barrier->phase, __ATOMIC_ACQUIRE) == phase; ++spins) rest(spins);
+}
+
+/* Work that threads take piece by piece. A thread that wakes late finds nothing left, and nobody waits for it: waking one takes as
+ * long as a short sequence. */
+struct Phase {
+  int next, done;
+};
+
+/* Runs f(piece) once for each piece, on whichever threads are here; returns when all are done. */
+template <class F> static inline void in_pieces(Phase *phase, int pieces, F f) {
+  for (int piece; (piece = __atomic_fetch_add(&phase->next, 1, __ATOMIC_RELAXED)) < pieces;) {
+    f(piece);
+    __atomic_add_fetch(&phase->done, 1, __ATOMIC_RELEASE);
   }
+  for (int spins = 0; __atomic_load_n(&phase->done, __ATOMIC_ACQUIRE) < pieces; ++spins) rest(spins);
 }
 
 constexpr int max_threads = 256;
@@ -78,7 +96,8 @@ struct Job {
   char *reserve;          /* [D * total rows]; NULL: none */
   int64_t total;          /* sum of all lengths */
   void *dx_other;         /* [B,T,I] of the backward direction, summed at the end */
-  Barrier everyone, *team_barriers;
+  Barrier *team_barriers;
+  Phase packing, teams, sums; /* zero before the call */
 };
 
 /* The generic loop, for what the fused one does not do: a step is a program over slots, written in generic_program.h. */
@@ -132,7 +151,7 @@ struct Kernels {
   int lanes[2]; /* of TG_F32, TG_F64 */
   void (*forward)(Job *, int rank);
   void (*backward)(Job *, int rank);
-  void (*pack)(Job *, int rank); /* the forward's weights alone */
+  void (*pack)(Job *); /* the forward's weights alone */
   int64_t (*scratch_bytes)(const Job &, const Group &, bool backward);
   void (*pack_linear)(int dtype, int64_t n, int64_t k, const void *w, const void *b, void *packed); /* N rounded up to lanes, * (K + 1) */
   void (*linear)(int dtype, int64_t m, int64_t n, int64_t k, const void *x, int64_t x_row, const void *packed, void *y, int64_t y_row);

@@ -247,7 +247,7 @@ tg_status execute(Job *job, const Plan &plan, const Kernels &k, int wanted, bool
   const auto run = [&](int threads) {
     job->threads = threads;
     job->team_size = threads == job->team_count * plan.team_size ? plan.team_size : 1;
-    job->everyone = tg::Barrier{0, 0};
+    job->packing = job->teams = job->sums = tg::Phase{0, 0};
     Call call = {job, backward ? k.backward : k.forward};
     if (threads == lease.threads()) return lease.run(enter, &call);
     enter(&call, 0);
@@ -376,7 +376,7 @@ tg_status tg_pack(const tg_layer *layer, tg_packed **packed) {
     made->memory = static_cast<char *>(std::aligned_alloc(64, bytes * size_t(sizes.directions) + 64));
     if (!made->memory) return fail(TG_NO_MEMORY, "packed: expected %zu bytes, got none", bytes);
     for (int d = 0; d < sizes.directions; ++d) lay_out_weights(&job.weights[d], job, made->memory + size_t(d) * bytes, true, false);
-    k->pack(&job, 0);
+    k->pack(&job);
     made->kernels = k;
     made->layer = sizes;
     std::memcpy(made->weights, job.weights, sizeof job.weights);

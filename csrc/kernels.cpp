@@ -21,16 +21,24 @@ template <class F> void with_types(const tg_layer &layer, F f) {
   else with_cell<double>(layer.cell, f);
 }
 
-/* The teams of one thread: its own, or every `threads`-th where teams are single threads. */
-template <class F> void each_team(const Job &job, int rank, F f) {
-  if (job.team_size > 1) f(rank / job.team_size, rank % job.team_size);
-  else
-    for (int team = rank; team < job.team_count; team += job.threads) f(team, 0);
+/* Every team once: with all its threads, or, where teams are single threads, on whichever thread is free. */
+template <class F> void each_team(Job *job, int rank, F f) {
+  if (job->team_size == 1) return tg::in_pieces(&job->teams, job->team_count, [&](int team) { f(team, 0); });
+  f(rank / job->team_size, rank % job->team_size);
+  __atomic_add_fetch(&job->teams.done, 1, __ATOMIC_RELEASE);
+  for (int spins = 0; __atomic_load_n(&job->teams.done, __ATOMIC_ACQUIRE) < job->threads; ++spins) tg::rest(spins);
 }
 
-void pack(Job *job, int rank) {
+/* f(direction, piece) for `threads` pieces of every direction's weights. */
+template <class F> void each_piece(Job *job, tg::Phase *phase, F f) {
+  tg::in_pieces(phase, job->threads, [&](int piece) {
+    for (int d = 0; d < job->layer.directions; ++d) f(d, piece);
+  });
+}
+
+void pack(Job *job) {
   with_types(job->layer, [&](auto number, auto cell) {
-    for (int d = 0; d < job->layer.directions; ++d) Packing<decltype(number), decltype(cell)>(*job, d, rank).forward();
+    each_piece(job, &job->packing, [&](int d, int piece) { Packing<decltype(number), decltype(cell)>(*job, d, piece).forward(); });
   });
 }
 
@@ -39,9 +47,8 @@ void forward(Job *job, int rank) {
   with_types(job->layer, [&](auto number, auto cell) {
     using T = decltype(number);
     using C = decltype(cell);
-    if (!job->packed) pack(job, rank);
-    tg::meet(&job->everyone, job->threads);
-    each_team(*job, rank, [&](int team, int in_team) { Forward<T, C>(job, team, in_team).run(); });
+    if (!job->packed) pack(job);
+    each_team(job, rank, [&](int team, int in_team) { Forward<T, C>(job, team, in_team).run(); });
   });
 }
 
@@ -60,16 +67,16 @@ void backward(Job *job, int rank) {
   with_types(job->layer, [&](auto number, auto cell) {
     using T = decltype(number);
     using C = decltype(cell);
-    for (int d = 0; d < job->layer.directions; ++d) {
-      const Packing<T, C> packing(*job, d, rank);
+    each_piece(job, &job->packing, [&](int d, int piece) {
+      const Packing<T, C> packing(*job, d, piece);
       packing.forward();
       packing.backward();
-    }
-    tg::meet(&job->everyone, job->threads);
-    each_team(*job, rank, [&](int team, int in_team) { Backward<T, C>(job, team, in_team).run(); });
-    tg::meet(&job->everyone, job->threads);
-    for (int d = 0; d < job->layer.directions; ++d) Packing<T, C>(*job, d, rank).gradients();
-    if (job->dx_other && job->grad.dx) add_other_dx<T>(*job, rank);
+    });
+    each_team(job, rank, [&](int team, int in_team) { Backward<T, C>(job, team, in_team).run(); });
+    each_piece(job, &job->sums, [&](int d, int piece) {
+      Packing<T, C>(*job, d, piece).gradients();
+      if (d == 0 && job->dx_other && job->grad.dx) add_other_dx<T>(*job, piece);
+    });
   });
 }
 
@@ -88,26 +95,25 @@ template <class F> void with_number(const tg_layer &layer, F f) {
   else f(double());
 }
 
-void generic_forward(GenericJob *job, int rank) {
+void generic_forward(GenericJob *job, int) {
   const FlushDenormals mode;
   with_number(job->job.layer, [&](auto number) {
     using T = decltype(number);
-    for (int d = 0; d < job->job.layer.directions; ++d) GenericPacking<T>(*job, d, rank).lay_out(false);
-    tg::meet(&job->job.everyone, job->job.threads);
-    for (int team = rank; team < job->job.team_count; team += job->job.threads) GenericForward<T>(job, team).run();
+    each_piece(&job->job, &job->job.packing, [&](int d, int piece) { GenericPacking<T>(*job, d, piece).lay_out(false); });
+    tg::in_pieces(&job->job.teams, job->job.team_count, [&](int team) { GenericForward<T>(job, team).run(); });
   });
 }
 
-void generic_backward(GenericJob *job, int rank) {
+void generic_backward(GenericJob *job, int) {
   const FlushDenormals mode;
   with_number(job->job.layer, [&](auto number) {
     using T = decltype(number);
-    for (int d = 0; d < job->job.layer.directions; ++d) GenericPacking<T>(*job, d, rank).lay_out(true);
-    tg::meet(&job->job.everyone, job->job.threads);
-    for (int team = rank; team < job->job.team_count; team += job->job.threads) GenericBackward<T>(job, team).run();
-    tg::meet(&job->job.everyone, job->job.threads);
-    for (int d = 0; d < job->job.layer.directions; ++d) GenericPacking<T>(*job, d, rank).gradients();
-    if (job->job.dx_other) add_other_dx<T>(job->job, rank);
+    each_piece(&job->job, &job->job.packing, [&](int d, int piece) { GenericPacking<T>(*job, d, piece).lay_out(true); });
+    tg::in_pieces(&job->job.teams, job->job.team_count, [&](int team) { GenericBackward<T>(job, team).run(); });
+    each_piece(&job->job, &job->job.sums, [&](int d, int piece) {
+      GenericPacking<T>(*job, d, piece).gradients();
+      if (d == 0 && job->job.dx_other) add_other_dx<T>(job->job, piece);
+    });
   });
 }
 

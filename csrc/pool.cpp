@@ -44,11 +44,10 @@ class Pool {
   void run(int n, Body body, void *data) {
     body_ = body;
     data_ = data;
-    wanted_ = n;
     left_.store(n - 1, std::memory_order_relaxed);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      ticket_.fetch_add(1, std::memory_order_release);
+      ticket_.store(next(n), std::memory_order_release);
     }
     wake_.notify_all();
     body(data, 0);
@@ -62,14 +61,17 @@ class Pool {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       closing_ = true;
-      ticket_.fetch_add(1, std::memory_order_release);
+      ticket_.store(next(0), std::memory_order_release);
     }
     wake_.notify_all();
     for (auto &thread : threads_) thread.join();
   }
 
  private:
-  void work(int rank, unsigned seen) {
+  /* A call's number and its threads in one word: a thread that wakes late must not take the count of the call after. */
+  uint64_t next(int n) const { return (ticket_.load(std::memory_order_relaxed) >> 16 << 16) + (uint64_t(1) << 16) + uint64_t(n); }
+
+  void work(int rank, uint64_t seen) {
     for (;;) {
       for (int spins = 0; spins < spins_before_sleep && ticket_.load(std::memory_order_acquire) == seen; ++spins) pause();
       if (ticket_.load(std::memory_order_acquire) == seen) {
@@ -78,7 +80,7 @@ class Pool {
       }
       seen = ticket_.load(std::memory_order_acquire);
       if (closing_) return;
-      if (rank >= wanted_) continue;
+      if (rank >= int(seen & 0xffff)) continue; /* the call does not wait for this thread, and may be over */
       body_(data_, rank);
       left_.fetch_sub(1, std::memory_order_release);
     }
@@ -87,9 +89,8 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> threads_;
-  std::atomic<unsigned> ticket_{0};
+  std::atomic<uint64_t> ticket_{0};
   std::atomic<int> left_{0};
-  std::atomic<int> wanted_{0};
   Body body_ = nullptr;
   void *data_ = nullptr;
   bool closing_ = false;

@@ -306,6 +306,20 @@ void check_refusals() {
   expect(tg_set_isa("z80") == TG_NO_ISA, "unknown instruction set");
 }
 
+/* Thread counts that change from call to call: a thread that wakes late must not run a call twice. */
+void check_changing_threads() {
+  const Case c = {TG_RNN_TANH, 1, 0, 12, 30, 8, 33, false, false, true};
+  const Inputs in = draw_inputs(c);
+  const Held<float> held(c, in);
+  const std::vector<float> wanted = run(c, held, false).y;
+  bool same = true;
+  for (int k = 0; k < 2000 && same; ++k) {
+    tg_set_num_threads(1 + k * 7 % 5);
+    same = run(c, held, false).y == wanted;
+  }
+  expect(same, "the same bits while the number of threads changes");
+}
+
 /* Many callers at once: one has the pool, the others work alone; every one gets its own numbers. */
 void check_callers() {
   tg_set_num_threads(2);
@@ -348,6 +362,7 @@ int main(int argc, char **argv) {
     }
   }
   check_refusals();
+  check_changing_threads();
   check_callers();
   std::printf("%d checks, %d failed\n", checks, failures);
   return failures ? 1 : 0;
