@@ -2,6 +2,7 @@
 
     TidegateError
     ├── ConfigError        an option has a wrong name, type or value          (also ValueError)
+    │   └── OptionTypeError  a wrong type, in a layer that stands in for torch.nn's (also TypeError)
     ├── ShapeError         an array has a wrong number of axes or size        (also ValueError)
     │   └── LayerError     the same, in a layer that stands in for torch.nn's (also RuntimeError)
     ├── DataError          a data file or frame cannot be used as it stands   (also ValueError)
@@ -26,6 +27,10 @@ class TidegateError(Exception):
 
 class ConfigError(TidegateError, ValueError):
     """An option has a wrong name, type or value."""
+
+
+class OptionTypeError(ConfigError, TypeError):
+    """An option of a drop-in layer has a wrong type; also of the class that torch.nn raises there."""
 
 
 class ShapeError(TidegateError, ValueError):

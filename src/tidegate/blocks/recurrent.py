@@ -30,7 +30,7 @@ def recurrent(
             index = layer * block.directions + direction
             names = f"l{layer}" + ("_reverse" if direction else "")
             start = {part: value[index] for part, value in initial.items()}
-            y, final = _scan(ops, STEPS[block.cell], layer_weights(weights, names), x, lengths, start, backwards=bool(direction))
+            y, final = scan(ops, STEPS[block.cell], layer_weights(weights, names), x, lengths, start, backwards=bool(direction))
             outputs.append(y)
             finals.append(final)
         x = ops.concat(outputs, -1) if len(outputs) > 1 else outputs[0]
@@ -50,7 +50,7 @@ def layer_weights(weights: Mapping[str, Array], names: str) -> tuple[Array, Arra
     return weight_ih, weight_hh, bias_ih, bias_hh
 
 
-def _scan(
+def scan(
     ops: Ops,
     step: Step,
     weights: tuple[Array, Array, Array, Array],
@@ -60,6 +60,7 @@ def _scan(
     *,
     backwards: bool,
 ) -> tuple[Array, dict[str, Array]]:
+    """One layer in one direction: (B, T, I) and a state -> (B, T, H) and the final state."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     batch, steps = x.shape[0], x.shape[1]
     a = ops.linear(x, weight_ih, bias_ih)  # (B, T, G)

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from tidegate.errors import ConfigError, LayerError
-
-
-class OptionTypeError(ConfigError, TypeError):
-    """An option has a wrong type; also of the class that torch.nn raises there."""
+from tidegate.errors import ConfigError, LayerError, OptionTypeError
 
 
 def check_sizes(layer: str, **sizes: Any) -> None:

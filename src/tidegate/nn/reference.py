@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tidegate.blocks.cells import STEPS, Step
 from tidegate.blocks.ops import Ops
-from tidegate.blocks.recurrent import _scan
+from tidegate.blocks.recurrent import scan
 from tidegate.nn.masks import Masks
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -30,7 +30,7 @@ def layer(
         own: Weights = (weight_ih, weight_hh, bias_ih, bias_hh)
         step = _masked(STEPS[cell], own, masks, direction) if any(m is not None for m in masks) else STEPS[cell]
         start = {part: value[direction] for part, value in state.items()}
-        y, final = _scan(ops, step, own, x, lengths, start, backwards=bool(direction))
+        y, final = scan(ops, step, own, x, lengths, start, backwards=bool(direction))
         outputs.append(y)
         finals.append(final)
     return torch.cat(outputs, -1), {part: torch.stack([final[part] for final in finals]) for part in state}
