@@ -117,8 +117,21 @@ def python_page() -> str:
         lines += [f"## `{name}`\n", *_member(name, getattr(tg, name))]
     lines += ["## `nn.RNN`, `nn.LSTM`, `nn.GRU`\n", "Layers in place of torch's.\n"]
     for name in ("RNN", "LSTM", "GRU"):
-        lines += [f"### `nn.{name}`\n", f"{_first(getattr(tg.nn, name))}\n"]
+        lines += [f"### `nn.{name}`\n", *_layer(getattr(tg.nn, name))]
+    lines += ["### `nn.accelerate`\n", f"`accelerate{_signature(tg.nn.accelerate)}`\n", *_whole(tg.nn.accelerate)]
+    lines += ["### `nn.Report`\n", f"{_first(tg.nn.Report)}\n"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _layer(cls: type) -> Iterator[str]:
+    """The constructor, the call and the whole docstring."""
+    yield f"`{cls.__name__}{_signature(cls)}`\n"
+    yield f"`layer{_signature(cls.forward).replace('(self, ', '(')}`: {_first(cls.forward)}\n"
+    yield from _whole(cls)
+
+
+def _whole(thing: object) -> Iterator[str]:
+    yield f"```text\n{inspect.getdoc(thing)}\n```\n"
 
 
 def _member(name: str, value: object) -> Iterator[str]:

@@ -119,16 +119,21 @@ def _default_threads() -> int:
     return min(found, MOST_THREADS)
 
 
-def set_num_threads(threads: int) -> None:
+def set_num_threads(threads: int | None) -> None:
     """The threads that one call of the core may use, the caller's included.
 
     Outputs, states and their gradients do not depend on it; gradients of weights are sums over the rows of each thread, and do.
 
-    Args:  threads: 1 to 256; default: torch's setting where torch is loaded, else OMP_NUM_THREADS, else all processors.
+    Args:  threads: 1 to 256. None, as before the first call: torch's setting where torch is loaded, else OMP_NUM_THREADS, else
+           all processors.
     Raises: ConfigError for anything else; MissingExtra where the core is not installed.
     """
+    if threads is None:
+        require().set_num_threads(_default_threads())
+        _Core.threads_chosen = False
+        return
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise ConfigError(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {threads!r}")
+        raise ConfigError(f"threads: expected a whole number from 1 to {MOST_THREADS}, or None, got {threads!r}")
     require().set_num_threads(threads)
     _Core.threads_chosen = True
 

@@ -90,7 +90,7 @@ def test_a_second_time_there_is_nothing_to_do() -> None:
     accelerate(net)
     report = accelerate(net)
     assert (report.swapped, report.left) == ((), ())
-    assert str(report) == "accelerate: the model holds no recurrent layer"
+    assert str(report) == "accelerate: the model holds no recurrent layer of torch.nn (tidegate.nn's are not listed)"
 
 
 @needs_core

@@ -355,8 +355,13 @@ WRONG_CALLS = [
     ),
     ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, 2, 6])}, r"from 0 to 5, got \[1, 2, 6\]"),
     ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, -1, 2])}, r"from 0 to 5, got \[1, -1, 2\]"),
-    ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1.0, 2.0, 3.0])}, "as a tensor of int64, got torch.float32"),
-    ("gru", (torch.zeros(T, B, I),), {"lengths": [1, 2, 3]}, "as a tensor of int64, got list"),
+    (
+        "gru",
+        (torch.zeros(T, B, I),),
+        {"lengths": torch.tensor([1.0, 2.0, 3.0])},
+        "as a list or a tensor of int64, got torch.float32",
+    ),
+    ("gru", (torch.zeros(T, B, I),), {"lengths": [1, 2, 3.0]}, "as a list or a tensor of int64, got list"),
     (
         "gru",
         (pack_padded_sequence(torch.zeros(T, B, I), torch.tensor([5, 4, 3])),),

@@ -217,7 +217,7 @@ def test_lengths_of_any_whole_type() -> None:
     plain = layer(x, lengths=torch.tensor([5, 0, 2]))[0]
     for dtype in (torch.int32, torch.uint8, torch.int16):
         assert torch.equal(layer(x, lengths=torch.tensor([5, 0, 2], dtype=dtype))[0], plain)
-    with pytest.raises(LayerError, match=r"as a tensor of int64, got torch\.bool"):
+    with pytest.raises(LayerError, match=r"as a list or a tensor of int64, got torch\.bool"):
         layer(x, lengths=torch.tensor([True, False, True]))
 
 

@@ -51,7 +51,7 @@ class Report:
         rows = [(s.name, s.layer, f"tidegate.nn.{s.layer}") for s in self.swapped]
         rows += [(kept.name, kept.layer, f"left: {kept.reason}") for kept in self.left]
         if not rows:
-            return "accelerate: the model holds no recurrent layer"
+            return "accelerate: the model holds no recurrent layer of torch.nn (tidegate.nn's are not listed)"
         widths = [max(len(row[k]) for row in rows) for k in range(2)]
         return "\n".join(f"{name:<{widths[0]}}  {layer:<{widths[1]}}  {done}" for name, layer, done in rows)
 
@@ -65,6 +65,8 @@ def accelerate(model: nn.Module) -> Report:
 
     Raises: ConfigError where the model is itself such a layer: what holds it must be told.
     """
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"accelerate: expected a torch.nn.Module that holds recurrent layers, got {type(model).__name__}")
     if type(model) in _TWINS:
         name = type(model).__name__
         raise ConfigError(

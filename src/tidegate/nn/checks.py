@@ -68,7 +68,10 @@ def check_state(state: object, parts: tuple[str, ...], outer: tuple[int, ...], s
     """One tensor a part, (*outer, size) and like the weights. Raises: LayerError."""
     names = ", ".join(f"{part}_0" for part in parts)
     if not isinstance(state, (tuple, list)) or len(state) != len(parts) or not all(isinstance(s, Tensor) for s in state):
-        raise LayerError(f"hx: expected {names}, got {type(state).__name__}; pass on the state that the layer returned")
+        raise LayerError(
+            f"hx: expected {names}, got {type(state).__name__}; pass on the state that the layer returned; "
+            "lengths go by name: lengths=..."
+        )
     for name, part, size in zip(parts, state, sizes, strict=True):
         if part.shape != (*outer, size):
             raise LayerError(f"hx: expected {name}_0 of shape {(*outer, size)}, got {tuple(part.shape)}")
@@ -83,20 +86,23 @@ def checked_lengths(lengths: object, batch: int, steps: int, device: torch.devic
     if lengths is None:
         return None, batch * steps
     expected = f"lengths: expected ({batch},) whole numbers from 0 to {steps}"
+    if isinstance(lengths, (list, tuple)) and all(isinstance(n, int) and not isinstance(n, bool) for n in lengths):
+        lengths = torch.tensor(lengths, dtype=torch.int64)
     if (
         not isinstance(lengths, Tensor)
         or lengths.dtype.is_floating_point
         or lengths.dtype.is_complex
         or lengths.dtype == torch.bool
     ):
-        raise LayerError(f"{expected}, as a tensor of int64, got {getattr(lengths, 'dtype', type(lengths).__name__)}")
+        raise LayerError(f"{expected}, as a list or a tensor of int64, got {getattr(lengths, 'dtype', type(lengths).__name__)}")
     known = not torch.compiler.is_compiling() and type(lengths) is Tensor and not lengths.is_meta
     if lengths.shape != (batch,):
-        raise LayerError(f"{expected}, got {lengths.tolist()[:8] if known else tuple(lengths.shape)}")
+        raise LayerError(f"{expected}, one a row, got {tuple(lengths.shape)}")
     held = lengths.to(device, torch.int64)
     if not known or not batch:
         return held, batch * steps
     values = lengths.tolist()
     if min(values) < 0 or max(values) > steps:
-        raise LayerError(f"{expected}, got {values[:8]}")
+        row = next(k for k, n in enumerate(values) if not 0 <= n <= steps)
+        raise LayerError(f"{expected}, got {values[row]} in row {row}")
     return held, sum(values)
