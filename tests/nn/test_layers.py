@@ -351,10 +351,10 @@ WRONG_CALLS = [
         "gru",
         (torch.zeros(T, B, I),),
         {"lengths": torch.tensor([1, 2])},
-        r"lengths: expected \(3,\) whole numbers from 0 to 5, got \[1, 2\]",
+        r"lengths: expected \(3,\) whole numbers from 0 to 5, one a row, got \(2,\)",
     ),
-    ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, 2, 6])}, r"from 0 to 5, got \[1, 2, 6\]"),
-    ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, -1, 2])}, r"from 0 to 5, got \[1, -1, 2\]"),
+    ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, 2, 6])}, r"from 0 to 5, got 6 in row 2"),
+    ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, -1, 2])}, r"from 0 to 5, got -1 in row 1"),
     (
         "gru",
         (torch.zeros(T, B, I),),
