@@ -411,3 +411,16 @@ def test_dropout_with_one_layer_warns_as_torch_does() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours.GRU(I, H, 2, dropout=0.5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_windows_that_overlap_in_memory_and_negated_views(cell: str) -> None:
+    mine, theirs = pair(cell)
+    grads = []
+    for layer in (mine, theirs):
+        base = draw((B, T + I - 1)).requires_grad_()
+        y = layer(base.unfold(1, I, 1).transpose(0, 1))[0]
+        grads.append(torch.autograd.grad(y.square().sum(), base)[0])
+    torch.testing.assert_close(*grads)
+    negated = torch._neg_view(draw((T, B, I)))
+    torch.testing.assert_close(mine(negated)[0], theirs(negated)[0])

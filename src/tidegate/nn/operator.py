@@ -163,11 +163,12 @@ def _sizes_unchecked(given: Inputs) -> Sizes:
 
 def _rows(x: Tensor) -> Tensor:
     """With neighbouring features side by side, as the core reads them."""
+    x = x.resolve_neg()
     return x if x.shape[-1] <= 1 or x.stride(-1) == 1 else x.contiguous()
 
 
 def _whole(x: Tensor | None) -> Tensor | None:
-    return x if x is None else x.contiguous()
+    return x if x is None else x.resolve_neg().contiguous()
 
 
 def _readable(given: Inputs) -> Inputs:
@@ -271,11 +272,11 @@ Gradients: TypeAlias = tuple[Tensor, Tensor, Tensor, list[Tensor]]
 
 
 def _gradients(given: Inputs, wanted: tuple[bool, ...], size: Sizes) -> Gradients:
-    """Room for those that are wanted, laid out as what they belong to; (0,) for the others."""
-    new, like = given.x.new_empty, torch.empty_like
+    """Room for those that are wanted, contiguous; (0,) for the others."""
+    new = given.x.new_empty
     state = (size.D, size.B, size.H)
-    weights = [like(w) if want else new(0) for w, want in zip(given.weights, wanted[3:], strict=True)]
-    dx = like(given.x) if wanted[0] else new(0)
+    weights = [new(w.shape) if want else new(0) for w, want in zip(given.weights, wanted[3:], strict=True)]
+    dx = new(given.x.shape) if wanted[0] else new(0)  # of x's strides some overlap, or part its features
     return dx, new(state) if wanted[1] else new(0), new(state) if wanted[2] else new(0), weights
 
 
