@@ -29,9 +29,9 @@ def _padded(cell: str, x: Tensor, state: dict[str, Tensor], weights: list[Tensor
     both = len(weights) == 8
     state = {part: value.contiguous() for part, value in state.items()}
     if cell == "lstm":
-        y, h, c = torch.lstm(x, [state["h"], state["c"]], weights, True, 1, 0.0, False, both, True)
+        y, h, c = torch.lstm(x, [state["h"], state["c"]], weights, True, 1, 0.0, torch.is_grad_enabled(), both, True)
         return y, {"h": h, "c": c}
-    y, h = _KERNELS[cell](x, state["h"], weights, True, 1, 0.0, False, both, True)
+    y, h = _KERNELS[cell](x, state["h"], weights, True, 1, 0.0, torch.is_grad_enabled(), both, True)
     return y, {"h": h}
 
 
@@ -44,10 +44,14 @@ def _packed(
     packed = pack_padded_sequence(x[rows], lengths[rows].cpu(), batch_first=True, enforce_sorted=True)
     start = {part: value[:, rows].contiguous() for part, value in state.items()}
     if cell == "lstm":
-        data, h, c = torch.lstm(packed.data, packed.batch_sizes, [start["h"], start["c"]], weights, True, 1, 0.0, False, both)
+        data, h, c = torch.lstm(
+            packed.data, packed.batch_sizes, [start["h"], start["c"]], weights, True, 1, 0.0, torch.is_grad_enabled(), both
+        )
         final = {"h": h, "c": c}
     else:
-        data, h = _KERNELS[cell](packed.data, packed.batch_sizes, start["h"], weights, True, 1, 0.0, False, both)
+        data, h = _KERNELS[cell](
+            packed.data, packed.batch_sizes, start["h"], weights, True, 1, 0.0, torch.is_grad_enabled(), both
+        )
         final = {"h": h}
     y, _ = pad_packed_sequence(packed._replace(data=data), batch_first=True, total_length=x.shape[1])
     outputs = y.new_zeros(len(x), *y.shape[1:]).index_copy(0, rows, y)

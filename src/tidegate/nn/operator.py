@@ -81,6 +81,7 @@ def layer(given: Inputs) -> Ways:
     """
     if torch.compiler.is_compiling() or not _plain(given):
         return torch.ops.tidegate.recurrent(*given)  # type: ignore[no-any-return]
+    sizes(given)
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return _apply(_Transformed, True, *_flat(given))[:3]  # type: ignore[no-any-return]
     if _differentiable(given):
@@ -284,7 +285,7 @@ def _run_backward(given: Inputs, incoming: Incoming) -> Gradients:
     follow_torch()
     given, size = _readable(given), _sizes_unchecked(given)
     y, reserve, dy, dhn, dcn, wanted = incoming
-    dy, dhn, dcn = None if dy is None else _rows(dy), _whole(dhn), _whole(dcn)
+    y, dy, dhn, dcn = _rows(y), None if dy is None else _rows(dy), _whole(dhn), _whole(dcn)
     if reserve.data_ptr() % 64:  # saved and brought back by a hook that does not align
         reserve = reserve.clone()
     try:
