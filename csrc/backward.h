@@ -100,7 +100,11 @@ template <class T, class C> class Backward : Team<T, C> {
     for (int k = 0; k < C::kept; ++k) v[k] = load(gates + r * l.kept_row + at * C::kept + k * l.lanes);
     T *dh_at = s.dh + r * l.h_row + at, *dc_at = s.dc + r * l.h_row + at;
     V<T> dh = load(dh_at), dc = C::has_c ? load(dc_at) : V<T>{}, dh_kept = {}, dc_kept = {};
-    if (io.dy) dh = dh + load_upto(this->y_row(static_cast<const T *>(io.dy), io.dy_batch, io.dy_step, r, t) + at, left);
+    if (io.dy) {
+      const auto dy = [&](int64_t step) { return this->y_row(static_cast<const T *>(io.dy), io.dy_batch, io.dy_step, r, step) + at; };
+      dh = dh + load_upto(dy(t), left);
+      if (t) __builtin_prefetch(dy(t - 1)); /* the rows are too many streams for the processor to foresee */
+    }
     if (layer.zone_h) dh = split(layer.zone_h, t, r, at, left, dh, &dh_kept);
     if (C::has_c && layer.zone_c) dc = split(layer.zone_c, t, r, at, left, dc, &dc_kept);
     C::backward(v, load(s.h_prev + at_row * l.hs_row + at), C::has_c ? load(c_before(t, r) + at) : V<T>{}, dh, dc, dv, &dh_prev, &dc_prev);
@@ -123,7 +127,7 @@ template <class T, class C> class Backward : Team<T, C> {
   void close_block(int64_t first, int64_t last) {
     const int64_t rows = rows_before(last, first);
     this->meet();
-    if (io.dx && layer.input_size) dx_of_block(first, rows);
+    if (io.dx && layer.input_size) dx_of_block(first, last);
     const Range blocks = share(l.blocks, rank, size);
     if (io.dweight_ih[direction]) weight_sums(s.dw_x, l.x_row, C::x_first, s.x, l.x_row, layer.input_size, blocks, rows);
     if (io.dweight_hh[direction]) weight_sums(s.dw_h, l.hs_row, C::h_first, s.hd_prev, l.hs_row, layer.hidden_size, blocks, rows);
@@ -131,8 +135,8 @@ template <class T, class C> class Backward : Team<T, C> {
     this->meet();
   }
 
-  void dx_of_block(int64_t first, int64_t rows) {
-    const int64_t w = l.lanes, per = 24; /* rows that one thread takes at a time */
+  void dx_of_block(int64_t first, int64_t last) {
+    const int64_t rows = rows_before(last, first), w = l.lanes, per = 24; /* rows that one thread takes at a time */
     const Panels over(l.x_vectors);
     const Range pieces = share((rows + per - 1) / per, rank, size);
     const Range own = {pieces.first * per, pieces.last * per < rows ? pieces.last * per : rows};
@@ -143,11 +147,10 @@ template <class T, class C> class Backward : Team<T, C> {
                             s.dx + own.first * l.x_row + at, l.x_row, l.blocks, C::gates * w},
                     own.last - own.first, over.width(p));
     }
-    int64_t t = first;
-    for (int64_t k = own.first; k < own.last; ++k) {
-      while (rows_before(t + 1, first) <= k) ++t;
-      std::memcpy(dx_row(k - rows_before(t, first), t), s.dx + k * l.x_row, size_t(layer.input_size) * sizeof(T));
-    }
+    this->each_row(first, last, io.dx_step < io.dx_batch, 0, 1, [&](int64_t t, int64_t r) {
+      const int64_t k = rows_before(t, first) + r;
+      if (own.first <= k && k < own.last) std::memcpy(dx_row(r, t), s.dx + k * l.x_row, size_t(layer.input_size) * sizeof(T));
+    });
   }
 
   /* Both directions write dx: the backward one beside it, to be added at the end. */
@@ -180,19 +183,17 @@ template <class T, class C> class Backward : Team<T, C> {
   /* h before each step of the block: y of the step before, or h0; and as it entered the product. */
   void gather_h(int64_t first, int64_t last) const {
     const int64_t n = layer.hidden_size;
-    for (int64_t t = first; t < last; ++t)
-      for (int64_t r = rank; r < group.active[t]; r += size) {
-        T *to = s.h_prev + (rows_before(t, first) + r) * l.hs_row;
-        const T *from = t ? this->y_row(static_cast<const T *>(io.y), io.y_batch, io.y_step, r, t - 1)
-                          : layer.h0 ? this->state_row(static_cast<const T *>(layer.h0), r) : nullptr;
-        if (from) std::memcpy(to, from, size_t(n) * sizeof(T));
-        std::memset(to + (from ? n : 0), 0, size_t(l.hs_row - (from ? n : 0)) * sizeof(T));
-        if (!layer.drop_h) continue;
-        const T *drop = this->state_row(static_cast<const T *>(layer.drop_h), r);
-        T *dropped = s.hd_prev + (rows_before(t, first) + r) * l.hs_row;
-        for (int64_t k = 0; k < n; ++k) dropped[k] = to[k] * drop[k];
-        std::memset(dropped + n, 0, size_t(l.hs_row - n) * sizeof(T));
-      }
+    this->each_row(first, last, io.y_step < io.y_batch, rank, size, [&](int64_t t, int64_t r) {
+      T *to = s.h_prev + (rows_before(t, first) + r) * l.hs_row;
+      const T *from = t ? this->y_row(static_cast<const T *>(io.y), io.y_batch, io.y_step, r, t - 1)
+                        : layer.h0 ? this->state_row(static_cast<const T *>(layer.h0), r) : nullptr;
+      this->copy_padded(to, from, from ? n : 0, l.hs_row);
+      if (!layer.drop_h) return;
+      const T *drop = this->state_row(static_cast<const T *>(layer.drop_h), r);
+      T *dropped = s.hd_prev + (rows_before(t, first) + r) * l.hs_row;
+      for (int64_t k = 0; k < n; ++k) dropped[k] = to[k] * drop[k];
+      std::memset(dropped + n, 0, size_t(l.hs_row - n) * sizeof(T));
+    });
   }
 
   void load_states() {

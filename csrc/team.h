@@ -134,14 +134,25 @@ template <class T, class C> class Team {
     return t;
   }
 
+  /* f(t, row) for every `turn`-th row from `row` on at steps [first, last): in the order in which the caller's array stands in memory,
+   * which the processor can follow; a step's rows lie too many streams apart. */
+  template <class F> void each_row(int64_t first, int64_t last, bool by_row, int64_t row, int64_t turn, F f) const {
+    if (by_row) {
+      for (int64_t r = row; r < group.active[first]; r += turn)
+        for (int64_t t = first; t < last && r < group.active[t]; ++t) f(t, r);
+      return;
+    }
+    for (int64_t t = first; t < last; ++t)
+      for (int64_t r = row; r < group.active[t]; r += turn) f(t, r);
+  }
+
   /* x of steps [first, last) into rows side by side; the team's threads take turns. */
   void gather_x(int64_t first, int64_t last) const {
     const T *x = static_cast<const T *>(layer.x);
-    for (int64_t t = first; t < last; ++t) {
-      T *to = s.x + (group.offset[t] - group.offset[first]) * l.x_row;
-      for (int64_t r = rank; r < group.active[t]; r += size)
-        copy_padded(to + r * l.x_row, x + group.order[r] * layer.x_batch + place(r, t) * layer.x_step, layer.input_size, l.x_row);
-    }
+    each_row(first, last, layer.x_step < layer.x_batch, rank, size, [&](int64_t t, int64_t r) {
+      copy_padded(s.x + (group.offset[t] - group.offset[first] + r) * l.x_row, x + group.order[r] * layer.x_batch + place(r, t) * layer.x_step,
+                  layer.input_size, l.x_row);
+    });
   }
 
   /* from [n] -> to [stride], zeros beyond n. */
