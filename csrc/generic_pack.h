@@ -117,13 +117,12 @@ template <class T> class GenericPacking {
     const Panels panels(i.views[1].parts * blocks);
     const Range own = share(panels.count, rank, job.job.threads);
     for (int64_t panel = own.first; panel < own.last; ++panel)
-      for (int v = 0; v < panels.width(panel); ++v)
-        for (int lane = 0; lane < lanes<T>; ++lane) {
-          const int64_t vector = panels.first(panel) + v, unit = vector % blocks * lanes<T> + lane, row = panels.width(panel) * lanes<T>;
-          const T *w = parameter(i.weight) + (i.row + vector / blocks * out.size + unit) * n;
-          T *column = panels_to + panels.first(panel) * lanes<T> * n + v * lanes<T> + lane;
-          for (int64_t k = 0; k < n; ++k) column[k * row] = unit < out.size ? w[k] : T(0);
-        }
+      for (int v = 0; v < panels.width(panel); ++v) {
+        const int64_t vector = panels.first(panel) + v, unit = vector % blocks * lanes<T>, row = panels.width(panel) * lanes<T>;
+        const T *w = parameter(i.weight) + (i.row + vector / blocks * out.size + unit) * n, *from[lanes<T>];
+        for (int lane = 0; lane < lanes<T>; ++lane) from[lane] = unit + lane < out.size ? w + lane * n : nullptr;
+        lay_out_columns(panels_to + panels.first(panel) * lanes<T> * n + v * lanes<T>, row, from, n);
+      }
   }
 
   /* [panel of columns][row of w][width * lanes]. */

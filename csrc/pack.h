@@ -50,12 +50,14 @@ template <class T, class C> class Packing {
       const int64_t block = C::gates == 1 ? panels.first(p) : p;
       const int64_t vectors = C::gates == 1 ? panels.width(p) : C::gates, row = vectors * l.lanes;
       T *at = panels_to + block * C::gates * l.lanes * n;
-      for (int64_t v = 0; v < vectors; ++v)
-        for (int64_t lane = 0; lane < l.lanes; ++lane) {
-          const int64_t from = row_of(first, v % C::gates, (block + v / C::gates) * l.lanes + lane);
-          T *column = at + v * l.lanes + lane;
-          for (int64_t k = 0; k < n; ++k) column[k * row] = from < 0 ? T(0) : w[from * n + k];
+      for (int64_t v = 0; v < vectors; ++v) {
+        const T *from[lanes<T>];
+        for (int lane = 0; lane < lanes<T>; ++lane) {
+          const int64_t k = row_of(first, v % C::gates, (block + v / C::gates) * l.lanes + lane);
+          from[lane] = k < 0 ? nullptr : w + k * n;
         }
+        lay_out_columns(at + v * l.lanes, row, from, n);
+      }
     }
   }
 

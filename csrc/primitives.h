@@ -15,10 +15,11 @@ template <class T> void pack_linear_of(int64_t n, int64_t k, const T *w, const T
   for (int64_t p = 0; p < panels.count; ++p) {
     const int64_t row = panels.width(p) * lanes<T>, first = panels.first(p) * lanes<T>;
     T *panel = to + first * (k + 1);
-    for (int64_t j = 0; j < row; ++j) {
-      const bool real = first + j < n;
-      panel[j] = real && b ? b[first + j] : T(0);
-      for (int64_t i = 0; i < k; ++i) panel[(i + 1) * row + j] = real ? w[(first + j) * k + i] : T(0);
+    for (int64_t j = 0; j < row; ++j) panel[j] = first + j < n && b ? b[first + j] : T(0);
+    for (int64_t j = 0; j < row; j += lanes<T>) {
+      const T *from[lanes<T>];
+      for (int lane = 0; lane < lanes<T>; ++lane) from[lane] = first + j + lane < n ? w + (first + j + lane) * k : nullptr;
+      lay_out_columns(panel + row + j, row, from, k);
     }
   }
 }

@@ -5,8 +5,6 @@
 #ifndef TIDEGATE_PRODUCT_H
 #define TIDEGATE_PRODUCT_H
 
-#include <utility>
-
 #include "vec.h"
 
 namespace {
@@ -70,6 +68,24 @@ template <class T, int width> TileProduct<T> tile_of(int rows) {
 }
 template <class T> TileProduct<T> tile_of(int width, int rows) {
   return width >= 4 ? tile_of<T, 4>(rows) : width == 3 ? tile_of<T, 3>(rows) : width == 2 ? tile_of<T, 2>(rows) : tile_of<T, 1>(rows);
+}
+
+/* One vector of a panel's rows: to[k * row + lane] = from[lane][k] for k < n; 0 where from[lane] is NULL. */
+template <class T> void lay_out_columns(T *to, int64_t row, const T *const *from, int64_t n) {
+  V<T> block[lanes<T>];
+  int64_t k = 0;
+  for (; k + lanes<T> <= n; k += lanes<T>) {
+#pragma GCC unroll 16
+    for (int lane = 0; lane < lanes<T>; ++lane) {
+      block[lane] = from[lane] ? load(from[lane] + k) : V<T>{};
+      __builtin_prefetch(from[lane] + k + 4 * lanes<T>);
+    }
+    transpose<T>(block);
+#pragma GCC unroll 16
+    for (int j = 0; j < lanes<T>; ++j) store(to + (k + j) * row, block[j]);
+  }
+  for (; k < n; ++k)
+    for (int lane = 0; lane < lanes<T>; ++lane) to[k * row + lane] = from[lane] ? from[lane][k] : T(0);
 }
 
 /* All rows of one panel of `width` vectors, in tiles of even height. */

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -60,6 +61,23 @@ template <class T> TG_INLINE V<T> load_upto(const T *p, int64_t n) { return n >=
 template <class T> TG_INLINE void store_upto(T *p, V<T> v, int64_t n) {
   if (n >= lanes<T>) store(p, v);
   else store_part(p, v, n);
+}
+
+/* One turn of `transpose`: lanes whose number lacks the bit `half` from a, the others from b, `half` lanes away in one of the two. */
+template <int half, class R, int... j> TG_INLINE void exchange(R *a, R *b, std::integer_sequence<int, j...>) {
+  constexpr int n = int(sizeof...(j));
+  const R low = __builtin_shufflevector(*a, *b, (j & half ? n + j - half : j)...);
+  *b = __builtin_shufflevector(*a, *b, (j & half ? n + j : j + half)...);
+  *a = low;
+}
+/* Rows to columns, in place: v[i][j] and v[j][i] change places (Eklundh 1972). */
+template <class T, int half = 1> TG_INLINE void transpose(V<T> *v) {
+  if constexpr (half < lanes<T>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<T>; ++i)
+      if (!(i & half)) exchange<half>(&v[i], &v[i + half], std::make_integer_sequence<int, lanes<T>>());
+    transpose<T, half * 2>(v);
+  }
 }
 
 /* a * b + c, rounded once where the processor can. */
