@@ -147,7 +147,7 @@ template <class T, class C> class Backward : Team<T, C> {
                             s.dx + own.first * l.x_row + at, l.x_row, l.blocks, C::gates * w},
                     own.last - own.first, over.width(p));
     }
-    this->each_row(first, last, io.dx_step < io.dx_batch, 0, 1, [&](int64_t t, int64_t r) {
+    this->each_row(first, last, this->by_row(io.dx_batch, io.dx_step), 0, 1, [&](int64_t t, int64_t r) {
       const int64_t k = rows_before(t, first) + r;
       if (own.first <= k && k < own.last) std::memcpy(dx_row(r, t), s.dx + k * l.x_row, size_t(layer.input_size) * sizeof(T));
     });
@@ -155,8 +155,8 @@ template <class T, class C> class Backward : Team<T, C> {
 
   /* Both directions write dx: the backward one beside it, to be added at the end. */
   T *dx_row(int64_t row, int64_t t) const {
-    if (direction) return static_cast<T *>(job.dx_other) + (group.order[row] * layer.steps + this->place(row, t)) * layer.input_size;
-    return static_cast<T *>(io.dx) + group.order[row] * io.dx_batch + t * io.dx_step;
+    if (direction) return static_cast<T *>(job.dx_other) + this->offset(row, t, layer.input_size * (job.starts ? 1 : layer.steps), layer.input_size);
+    return static_cast<T *>(io.dx) + this->offset(row, t, io.dx_batch, io.dx_step);
   }
 
   /* sums [gate rows, n] += d^T from [rows, n], for some blocks of units. */
@@ -183,7 +183,7 @@ template <class T, class C> class Backward : Team<T, C> {
   /* h before each step of the block: y of the step before, or h0; and as it entered the product. */
   void gather_h(int64_t first, int64_t last) const {
     const int64_t n = layer.hidden_size;
-    this->each_row(first, last, io.y_step < io.y_batch, rank, size, [&](int64_t t, int64_t r) {
+    this->each_row(first, last, this->by_row(io.y_batch, io.y_step), rank, size, [&](int64_t t, int64_t r) {
       T *to = s.h_prev + (rows_before(t, first) + r) * l.hs_row;
       const T *from = t ? this->y_row(static_cast<const T *>(io.y), io.y_batch, io.y_step, r, t - 1)
                         : layer.h0 ? this->state_row(static_cast<const T *>(layer.h0), r) : nullptr;
@@ -215,7 +215,7 @@ template <class T, class C> class Backward : Team<T, C> {
       const size_t bytes = size_t(layer.hidden_size) * sizeof(T);
       if (io.dh0) std::memcpy(this->state_row(static_cast<T *>(io.dh0), r), s.dh + r * l.h_row, bytes);
       if (C::has_c && io.dc0) std::memcpy(this->state_row(static_cast<T *>(io.dc0), r), s.dc + r * l.h_row, bytes);
-      if (!io.dx || !layer.input_size) continue;
+      if (!io.dx || !layer.input_size || job.starts) continue;
       for (int64_t t = this->length(r); t < layer.steps; ++t) {
         T *to = direction ? static_cast<T *>(job.dx_other) + (group.order[r] * layer.steps + t) * layer.input_size
                           : static_cast<T *>(io.dx) + group.order[r] * io.dx_batch + t * io.dx_step;

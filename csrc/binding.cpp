@@ -60,8 +60,8 @@ template <class P> void weights(PyObject *items, int directions, P *w_ih, P *w_h
 /* From native.LayerCall, whose fields stand in this order. */
 tg_layer layer_of(nb::handle call) {
   PyObject *c = call.ptr();
-  constexpr Py_ssize_t fields = 19;
-  if (!PyTuple_Check(c) || PyTuple_GET_SIZE(c) != fields) throw nb::value_error("call: expected a LayerCall of 19 fields");
+  constexpr Py_ssize_t fields = 20;
+  if (!PyTuple_Check(c) || PyTuple_GET_SIZE(c) != fields) throw nb::value_error("call: expected a LayerCall of 20 fields");
   tg_layer l = {};
   l.cell = int32_t(whole(c, 0));
   l.dtype = int32_t(whole(c, 1));
@@ -83,6 +83,7 @@ tg_layer layer_of(nb::handle call) {
   l.zone_c = address<const void *>(c, 16);
   l.zone_steps = whole(c, 17);
   l.drop_h = address<const void *>(c, 18);
+  l.batch_sizes = address<const int64_t *>(c, 19);
   return l;
 }
 

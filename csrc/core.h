@@ -92,6 +92,7 @@ struct Job {
   bool keep;              /* forward: fill the reserve */
   bool packed;            /* the weights are laid out already */
   Weights weights[2];
+  const int64_t *starts;  /* [T] where each step's rows start in packed arrays; NULL: not packed */
   char **scratch;         /* [team] bytes of the team's own */
   char *reserve;          /* [D * total rows]; NULL: none */
   int64_t total;          /* sum of all lengths */

@@ -161,6 +161,13 @@ tg_status check(const tg_layer *l) {
     if (l->lengths[b] < 0 || l->lengths[b] > l->steps)
       return fail(TG_BAD_ARGUMENT, "lengths: expected 0 to %lld, got %lld in row %lld", (long long)l->steps, (long long)l->lengths[b],
                   (long long)b);
+  if (l->batch_sizes && l->lengths) return fail(TG_BAD_ARGUMENT, "lengths: expected NULL beside batch_sizes, got an array%s", "");
+  for (int64_t t = 0; l->batch_sizes && t < l->steps; ++t) {
+    const int64_t most_here = t ? l->batch_sizes[t - 1] : l->batch;
+    if (l->batch_sizes[t] < 1 || l->batch_sizes[t] > most_here || (t == 0 && l->batch_sizes[0] != l->batch))
+      return fail(TG_BAD_ARGUMENT, "batch_sizes: expected %lld at step 0 and then never more than at the step before, nor less than 1, got %lld at step %lld",
+                  (long long)l->batch, (long long)l->batch_sizes[t], (long long)t);
+  }
   if (l->batch && l->steps && l->input_size && !l->x) return fail(TG_BAD_ARGUMENT, "x: expected an array, got NULL");
   if ((l->zone_h || l->zone_c) && l->zone_steps != 1 && l->zone_steps != l->steps)
     return fail(TG_BAD_ARGUMENT, "zone_steps: expected 1 or %lld, got %lld", (long long)l->steps, (long long)l->zone_steps);
@@ -205,6 +212,28 @@ size_t lay_out_weights(tg::Weights *w, const Job &job, char *memory, bool forwar
   return used;
 }
 
+/* A packed batch as the plan knows it: lengths of rows; and where each step's rows start. */
+struct Rows {
+  std::vector<int64_t> lengths, starts;
+  /* The layer with lengths. May throw bad_alloc. */
+  tg_layer of(const tg_layer &layer) {
+    tg_layer found = layer;
+    if (!layer.batch_sizes) return found;
+    int64_t row = layer.batch, start = 0;
+    lengths.resize(size_t(layer.batch) + 1);
+    starts.resize(size_t(layer.steps) + 1);
+    for (int64_t t = 0; t < layer.steps; ++t) {
+      starts[size_t(t)] = start;
+      start += layer.batch_sizes[t];
+      while (row > layer.batch_sizes[t]) lengths[size_t(--row)] = t;
+    }
+    while (row > 0) lengths[size_t(--row)] = layer.steps;
+    found.lengths = lengths.data();
+    return found;
+  }
+  const int64_t *packed() const { return starts.empty() ? nullptr : starts.data(); }
+};
+
 struct Call {
   Job *job;
   void (*body)(Job *, int);
@@ -231,7 +260,8 @@ tg_status execute(Job *job, const Plan &plan, const Kernels &k, int wanted, bool
   tg::Weights none = {};
   const size_t weights = job->packed ? 0 : lay_out_weights(&none, *job, nullptr, forward_weights, backward);
   const bool other_dx = backward && job->grad.dx && job->layer.directions == 2;
-  const size_t dx = other_dx ? size_t(job->layer.batch * job->layer.steps * job->layer.input_size) * number_bytes(job->layer) : 0;
+  const int64_t dx_rows = job->starts ? job->total : job->layer.batch * job->layer.steps;
+  const size_t dx = other_dx ? size_t(dx_rows * job->layer.input_size) * number_bytes(job->layer) : 0;
   const Memory memory(all + weights * size_t(job->layer.directions) + dx + 64);
   if (!memory.data()) return fail(TG_NO_MEMORY, "scratch: expected %zu bytes, got none", all + weights * 2 + dx);
   std::vector<char *> scratch;
@@ -299,9 +329,11 @@ tg_status forward(const tg_layer *layer, const tg_packed *packed, const tg_outpu
     return fail(TG_BAD_ARGUMENT, "packed: expected the layer's cell, dtype, sizes and instruction set (%s)", k->name);
   return guarded([&] {
     const int threads = tg::get_threads();
-    const Plan plan = tg::plan_of(*layer, *k, threads, false);
+    Rows rows;
     Job job = {};
-    job.layer = *layer;
+    job.layer = rows.of(*layer);
+    job.starts = rows.packed();
+    const Plan plan = tg::plan_of(job.layer, *k, threads, false);
     job.out = *out;
     job.packed = packed != nullptr;
     if (packed) std::memcpy(job.weights, packed->weights, sizeof job.weights);
@@ -348,10 +380,12 @@ tg_status tg_backward(const tg_layer *layer, const tg_gradients *io) {
     if (header.magic != magic || header.lanes != k->lanes[layer->dtype] || header.cell != layer->cell || header.recompute != layer->recompute ||
         header.total != tg::total_of(*layer))
       return fail(TG_BAD_ARGUMENT, "reserve: expected that of this layer's forward pass on %s", k->name);
-    const Plan plan = tg::plan_of(*layer, *k, header.threads, true);
+    Rows rows;
     Job job = {};
-    job.layer = *layer;
+    job.layer = rows.of(*layer);
+    job.starts = rows.packed();
     job.grad = *io;
+    const Plan plan = tg::plan_of(job.layer, *k, header.threads, true);
     job.reserve = static_cast<char *>(const_cast<void *>(io->reserve)) + header_bytes;
     return execute(&job, plan, *k, header.threads, true);
   });

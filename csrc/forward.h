@@ -89,7 +89,8 @@ template <class T, class C> class Forward : Team<T, C> {
   }
 
   V<T> zoned(const void *zone, int64_t t, int64_t r, int64_t at, int64_t left, V<T> old, V<T> now) const {
-    return fma(load_upto(this->zone_row(zone, r, t) + at, left), old - now, now);
+    const V<T> z = load_upto(this->zone_row(zone, r, t) + at, left), mixed = fma(z, old - now, now);
+    return z <= all<T>(0) ? now : z >= all<T>(1) ? old : mixed; /* exactly, and whatever the other one holds */
   }
 
   void finish(int64_t row, int64_t u, const T *h, const T *c) const {
@@ -122,6 +123,7 @@ template <class T, class C> class Forward : Team<T, C> {
 
   /* y past each row's length. */
   void zero_padding() const {
+    if (job.starts) return;
     for (int64_t r = rank; r < group.rows; r += size)
       for (int64_t t = this->length(r); t < layer.steps; ++t)
         std::memset(static_cast<T *>(job.out.y) + group.order[r] * job.out.y_batch + t * job.out.y_step + this->direction * layer.hidden_size, 0,

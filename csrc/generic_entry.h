@@ -9,8 +9,8 @@ using tg::GenericJob;
 tg_status check_extras(const tg_layer *l, const tg_extras *e) {
   if (!e) return fail(TG_BAD_ARGUMENT, "extras: expected a structure, got NULL%s", "");
   if (const tg_status status = check(l); status != TG_OK) return status;
-  if (l->zone_h || l->zone_c || l->drop_h || l->recompute)
-    return fail(TG_BAD_ARGUMENT, "zoneout, state dropout, recompute: expected none in the generic loop%s", "");
+  if (l->zone_h || l->zone_c || l->drop_h || l->recompute || l->batch_sizes)
+    return fail(TG_BAD_ARGUMENT, "zoneout, state dropout, recompute, batch_sizes: expected none in the generic loop%s", "");
   if (e->reset_before && l->cell != TG_GRU) return fail(TG_BAD_ARGUMENT, "reset_before: expected a GRU, got cell %d", l->cell);
   if (e->proj_size && l->cell != TG_LSTM) return fail(TG_BAD_ARGUMENT, "proj_size: expected an LSTM, got cell %d", l->cell);
   if (e->proj_size < 0 || e->proj_size > l->hidden_size)

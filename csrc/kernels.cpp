@@ -54,9 +54,10 @@ void forward(Job *job, int rank) {
 
 template <class T> void add_other_dx(const Job &job, int rank) {
   const tg_layer &l = job.layer;
-  const Range rows = share(l.batch * l.steps, rank, job.threads);
+  const Range rows = share(job.starts ? job.total : l.batch * l.steps, rank, job.threads);
   for (int64_t k = rows.first; k < rows.last; ++k) {
-    T *to = static_cast<T *>(job.grad.dx) + k / l.steps * job.grad.dx_batch + k % l.steps * job.grad.dx_step;
+    T *to = static_cast<T *>(job.grad.dx);
+    to += job.starts ? k * job.grad.dx_batch : k / l.steps * job.grad.dx_batch + k % l.steps * job.grad.dx_step;
     const T *from = static_cast<const T *>(job.dx_other) + k * l.input_size;
     for (int64_t i = 0; i < l.input_size; ++i) to[i] += from[i];
   }

@@ -58,6 +58,7 @@ void add_group(Plan *plan, const std::vector<int64_t> &sorted, const tg_layer &l
 }  // namespace
 
 int64_t total_of(const tg_layer &layer) {
+  if (layer.batch_sizes) return std::accumulate(layer.batch_sizes, layer.batch_sizes + layer.steps, int64_t(0));
   return layer.lengths ? std::accumulate(layer.lengths, layer.lengths + layer.batch, int64_t(0)) : layer.batch * layer.steps;
 }
 

@@ -117,8 +117,15 @@ template <class T, class C> class Team {
     const int64_t step = layer.zone_steps == 1 ? 0 : place(row, t);
     return static_cast<const T *>(zone) + ((direction * layer.zone_steps + step) * layer.batch + group.order[row]) * layer.hidden_size;
   }
+  /* Where the t-th step of a row stands in an array with these strides. */
+  int64_t offset(int64_t row, int64_t t, int64_t batch, int64_t step) const {
+    const int64_t where = place(row, t);
+    return job.starts ? (job.starts[where] + group.order[row]) * batch : group.order[row] * batch + where * step;
+  }
+  /* Whether a row's steps stand closer together than a step's rows. */
+  bool by_row(int64_t batch, int64_t step) const { return !job.starts && step < batch; }
   template <class P> P *y_row(P *y, int64_t y_batch, int64_t y_step, int64_t row, int64_t t) const {
-    return y + group.order[row] * y_batch + place(row, t) * y_step + direction * layer.hidden_size;
+    return y + offset(row, t, y_batch, y_step) + direction * layer.hidden_size;
   }
   /* Valid lanes of a block of units. */
   int64_t valid(int64_t block) const { return layer.hidden_size - block * l.lanes; }
@@ -136,8 +143,8 @@ template <class T, class C> class Team {
 
   /* f(t, row) for every `turn`-th row from `row` on at steps [first, last): in the order in which the caller's array stands in memory,
    * which the processor can follow; a step's rows lie too many streams apart. */
-  template <class F> void each_row(int64_t first, int64_t last, bool by_row, int64_t row, int64_t turn, F f) const {
-    if (by_row) {
+  template <class F> void each_row(int64_t first, int64_t last, bool rows_first, int64_t row, int64_t turn, F f) const {
+    if (rows_first) {
       for (int64_t r = row; r < group.active[first]; r += turn)
         for (int64_t t = first; t < last && r < group.active[t]; ++t) f(t, r);
       return;
@@ -149,9 +156,8 @@ template <class T, class C> class Team {
   /* x of steps [first, last) into rows side by side; the team's threads take turns. */
   void gather_x(int64_t first, int64_t last) const {
     const T *x = static_cast<const T *>(layer.x);
-    each_row(first, last, layer.x_step < layer.x_batch, rank, size, [&](int64_t t, int64_t r) {
-      copy_padded(s.x + (group.offset[t] - group.offset[first] + r) * l.x_row, x + group.order[r] * layer.x_batch + place(r, t) * layer.x_step,
-                  layer.input_size, l.x_row);
+    each_row(first, last, by_row(layer.x_batch, layer.x_step), rank, size, [&](int64_t t, int64_t r) {
+      copy_padded(s.x + (group.offset[t] - group.offset[first] + r) * l.x_row, x + offset(r, t, layer.x_batch, layer.x_step), layer.input_size, l.x_row);
     });
   }
 

@@ -50,6 +50,9 @@ typedef struct tg_layer {
   const void *zone_h, *zone_c;    /* real [D,Z,B,H] in [0,1], or NULL: the share of the old state that stays (zoneout) */
   int64_t zone_steps;             /* Z: T, or 1 for the same share at every step */
   const void *drop_h;             /* real [D,B,H], or NULL: factor of h where it enters weight_hh (variational dropout) */
+  const int64_t *batch_sizes;     /* [T] >= 1, never rising from B, or NULL. Given, rows stand longest first, `lengths` is NULL, and x, y,
+                                   * dy and dx are packed, [sum of batch_sizes, .]: step after step, each with the rows that reach it, as
+                                   * PyTorch's PackedSequence; x_batch, y_batch, ... are strides of those rows, the others not read */
 } tg_layer;
 
 /* Outputs of the forward pass. */
@@ -88,7 +91,7 @@ tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, cons
 
 /* Layers that need more than one product and one pointwise phase a step; slower a step than the fused loop. Any cell runs here.
  * P = proj_size, or H without projection: then h0, hn, dhn, dh0 are [D,B,P], y and dy [B,T,D*P], weight_hh [G,P]; c is [D,B,H].
- * zone_h, zone_c and drop_h must be NULL, recompute 0.
+ * zone_h, zone_c, drop_h and batch_sizes must be NULL, recompute 0.
  * Layer norm: LN(W_ih x) + LN(W_hh h) with gains of their own and bias_ih, bias_hh as the shifts; over all gates of the RNNs and the
  * LSTM; the GRU's r and z together, its candidate alone; tanh(LN(c')) in the LSTM's output. (Ba, Kiros & Hinton 2016) */
 typedef struct tg_extras {

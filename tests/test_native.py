@@ -224,6 +224,55 @@ def test_functions_are_within_two_in_ten_million(isa: str) -> None:
 
 
 @core
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_arrays_of_the_other_byte_order_are_the_numbers_that_they_hold(dtype: str) -> None:
+    other = np.dtype(dtype).newbyteorder("S")
+    rng = np.random.default_rng(0)
+    x, w, gain, deep = (rng.normal(size=s).astype(dtype) for s in ((3, 5), (4, 5), (5,), (3, 4, 5)))
+    b, lengths = w[:, 0].copy(), np.array([5, 0, 2])
+    calls = [
+        lambda o: native.linear(o(x), o(w), o(b)),
+        lambda o: native.linear(x, o(w), o(b)),
+        lambda o: native.linear(o(x), w),
+        lambda o: native.PackedLinear(o(w), b)(o(x)),
+        lambda o: native.softmax(o(x), o(lengths)),
+        lambda o: native.norm(o(x), gain, o(gain), 1e-5),
+        lambda o: native.norm(x, o(gain), gain, 1e-5),
+        lambda o: native.pool(o(deep), o(lengths // 2), "max"),
+        lambda o: native.apply("exp", o(x)),
+    ]
+
+    def swapped(array: np.ndarray) -> np.ndarray:
+        found = array.astype(array.dtype.newbyteorder("S"))
+        assert not found.dtype.isnative
+        return found
+
+    for k, call in enumerate(calls):
+        got = call(swapped)
+        assert got.dtype == np.dtype(dtype) != other
+        np.testing.assert_array_equal(got, call(lambda array: array), err_msg=f"call {k}")
+
+
+@core
+@pytest.mark.parametrize("lengths", [np.array([1.5, 2]), np.array([1.0, 2]), np.array([True, True]), np.array([None, 1])])
+def test_lengths_that_are_no_whole_numbers_are_refused(lengths: np.ndarray) -> None:
+    text = rf"lengths: expected \(2,\) whole numbers from 0 to 3, got \(2,\) of {lengths.dtype}"
+    with pytest.raises(ShapeError, match=text):
+        native.softmax(np.zeros((2, 3)), lengths)
+    with pytest.raises(ShapeError, match=text):
+        native.pool(np.zeros((2, 3, 4)), lengths, "mean")
+
+
+@core
+@pytest.mark.parametrize("lengths", [np.array([3, 4]), np.array([-1, 0]), np.array([0, 2**64 - 1], np.uint64)])
+def test_lengths_out_of_range_are_refused_and_named(lengths: np.ndarray) -> None:
+    wrong = max(lengths.tolist(), key=abs)
+    for call in (lambda: native.softmax(np.zeros((2, 3)), lengths), lambda: native.pool(np.zeros((2, 3, 4)), lengths, "max")):
+        with pytest.raises(ShapeError, match=rf"lengths: expected \(2,\) whole numbers from 0 to 3, got {wrong}$"):
+            call()
+
+
+@core
 def test_wrong_arrays_are_refused() -> None:
     x = np.zeros((2, 3), np.float32)
     with pytest.raises(ShapeError, match=r"x: expected \(..., 4\) of float32, got \(2, 3\)"):
@@ -238,5 +287,5 @@ def test_wrong_arrays_are_refused() -> None:
         native.pool(np.zeros((1, 2, 3)), None, "meen")
     with pytest.raises(ConfigError, match="expected exp, tanh or sigmoid, got 'cosh'"):
         native.apply("cosh", x)
-    with pytest.raises(ValueError, match="19 fields"):
+    with pytest.raises(ValueError, match="20 fields"):
         native.require().reserve_bytes((1, 2))

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "../tidegate.h"
@@ -200,6 +201,89 @@ template <class T> void check_values(const Case &c, const Inputs &in, double tol
   }
 }
 
+struct Back {
+  std::vector<double> dx, dh0, dc0, dw_ih[2], dw_hh[2], db_ih[2], db_hh[2];
+};
+
+/* Gradients by the core, from those of y, hn and cn. */
+Back backward(const Case &c, const Held<double> &held, const Ran<double> &ran, const std::vector<double> &dy, const std::vector<double> &dhn,
+              const std::vector<double> &dcn) {
+  const int64_t row = c.directions * c.hidden_size;
+  Back of;
+  tg_gradients io = {};
+  io.y = ran.y.data();
+  io.y_batch = io.dy_batch = held.layer.batch_sizes ? row : c.steps * row;
+  io.y_step = io.dy_step = row;
+  io.reserve = ran.reserve.data();
+  io.dy = dy.data();
+  io.dhn = dhn.data();
+  io.dcn = c.cell == TG_LSTM ? dcn.data() : nullptr;
+  of.dx.resize(held.x.size(), 9.0);
+  of.dh0.resize(held.h0.size(), 9.0);
+  of.dc0.resize(held.c0.size(), 9.0);
+  io.dx = of.dx.data();
+  io.dx_batch = held.layer.x_batch;
+  io.dx_step = c.input_size;
+  io.dh0 = of.dh0.data();
+  io.dc0 = c.cell == TG_LSTM ? of.dc0.data() : nullptr;
+  for (int d = 0; d < c.directions; ++d) {
+    of.dw_ih[d].resize(held.w_ih[d].size(), 9.0);
+    of.dw_hh[d].resize(held.w_hh[d].size(), 9.0);
+    of.db_ih[d].resize(size_t(c.gates() * c.hidden_size), 9.0);
+    of.db_hh[d].resize(size_t(c.gates() * c.hidden_size), 9.0);
+    io.dweight_ih[d] = of.dw_ih[d].data();
+    io.dweight_hh[d] = of.dw_hh[d].data();
+    io.dbias_ih[d] = of.db_ih[d].data();
+    io.dbias_hh[d] = of.db_hh[d].data();
+  }
+  expect(tg_backward(&held.layer, &io) == TG_OK, c.name() + ": backward: " + tg_message());
+  return of;
+}
+
+/* Rows packed step after step give the bits of the padded batch, forward and backward. */
+void check_packed(const Case &c, Inputs in) {
+  for (int64_t &n : in.lengths) n = std::max<int64_t>(n, 1);
+  std::sort(in.lengths.rbegin(), in.lengths.rend());
+  in.lengths[0] = c.steps;
+  Case ragged = c;
+  ragged.ragged = true;
+  const int64_t row = c.directions * c.hidden_size;
+  const Held<double> padded(ragged, in);
+  Held<double> packed(ragged, in);
+  std::vector<int64_t> sizes;
+  std::vector<std::pair<size_t, size_t>> places; /* of packed rows in the padded batch: row, step */
+  for (int64_t t = 0; t < c.steps; ++t) {
+    sizes.push_back(std::count_if(in.lengths.begin(), in.lengths.end(), [&](int64_t n) { return n > t; }));
+    for (int64_t b = 0; b < sizes.back(); ++b) places.push_back({size_t(b), size_t(t)});
+  }
+  const auto pack = [&](const std::vector<double> &from, int64_t width) {
+    std::vector<double> to;
+    for (const auto &[b, t] : places) {
+      const auto start = from.begin() + (int64_t(b) * c.steps + int64_t(t)) * width;
+      to.insert(to.end(), start, start + width);
+    }
+    return to;
+  };
+  packed.x = pack(in.x, c.input_size);
+  packed.layer.x = packed.x.data();
+  packed.layer.x_batch = c.input_size;
+  packed.layer.lengths = nullptr;
+  packed.layer.batch_sizes = sizes.data();
+  Ran<double> one = run(ragged, padded, true), other = one;
+  other.y.assign(places.size() * size_t(row), 9.0);
+  other.reserve.assign(tg_reserve_bytes(&packed.layer), 0);
+  const tg_outputs out = {other.y.data(), row, 0, other.hn.data(), c.cell == TG_LSTM ? other.cn.data() : nullptr, other.reserve.data()};
+  expect(tg_forward(&packed.layer, &out) == TG_OK, c.name() + ": packed: " + tg_message());
+  expect(other.y == pack(one.y, row) && other.hn == one.hn && other.cn == one.cn, c.name() + ": packed rows have the same bits");
+  const std::vector<double> dy = draw(int64_t(one.y.size())), dhn = draw(int64_t(one.hn.size())), dcn = draw(int64_t(one.hn.size()));
+  const Back a = backward(ragged, padded, one, dy, dhn, dcn), b = backward(ragged, packed, other, pack(dy, row), dhn, dcn);
+  expect(b.dx == pack(a.dx, c.input_size) && b.dh0 == a.dh0 && b.dw_ih[0] == a.dw_ih[0] && b.dw_hh[0] == a.dw_hh[0] && b.db_ih[0] == a.db_ih[0],
+         c.name() + ": packed gradients have the same bits");
+  if (c.batch < 2 || sizes.back() == sizes.front()) return;
+  std::reverse(sizes.begin(), sizes.end());
+  expect(tg_forward(&packed.layer, &out) == TG_BAD_ARGUMENT && std::strstr(tg_message(), "batch_sizes"), c.name() + ": rising sizes are refused");
+}
+
 /* Some numbers of each input are moved up and down; the change of a random sum of the outputs is the gradient. */
 void check_gradients(const Case &c, Inputs in) {
   const Outputs shape = slow(c, in);
@@ -212,33 +296,7 @@ void check_gradients(const Case &c, Inputs in) {
     return sum;
   };
   const Held<double> held(c, in);
-  const Ran<double> ran = run(c, held, true);
-  const int64_t row = c.directions * c.hidden_size;
-  tg_gradients io = {};
-  io.y = ran.y.data();
-  io.y_batch = io.dy_batch = c.steps * row;
-  io.y_step = io.dy_step = row;
-  io.reserve = ran.reserve.data();
-  io.dy = dy.data();
-  io.dhn = dhn.data();
-  io.dcn = c.cell == TG_LSTM ? dcn.data() : nullptr;
-  std::vector<double> dx(in.x.size(), 9.0), dh0(in.h0.size(), 9.0), dc0(in.c0.size(), 9.0), dw_ih[2], dw_hh[2], db_ih[2], db_hh[2];
-  io.dx = dx.data();
-  io.dx_batch = c.steps * c.input_size;
-  io.dx_step = c.input_size;
-  io.dh0 = dh0.data();
-  io.dc0 = c.cell == TG_LSTM ? dc0.data() : nullptr;
-  for (int d = 0; d < c.directions; ++d) {
-    dw_ih[d].resize(in.w_ih[d].size(), 9.0);
-    dw_hh[d].resize(in.w_hh[d].size(), 9.0);
-    db_ih[d].resize(size_t(c.gates() * c.hidden_size), 9.0);
-    db_hh[d].resize(size_t(c.gates() * c.hidden_size), 9.0);
-    io.dweight_ih[d] = dw_ih[d].data();
-    io.dweight_hh[d] = dw_hh[d].data();
-    io.dbias_ih[d] = db_ih[d].data();
-    io.dbias_hh[d] = db_hh[d].data();
-  }
-  expect(tg_backward(&held.layer, &io) == TG_OK, c.name() + ": backward: " + tg_message());
+  const Back of = backward(c, held, run(c, held, true), dy, dhn, dcn);
   const auto compare = [&](std::vector<double> &values, const std::vector<double> &gradient, const char *what) {
     for (int k = 0; k < 6 && !values.empty(); ++k) {
       const size_t at = generator() % values.size();
@@ -252,14 +310,14 @@ void check_gradients(const Case &c, Inputs in) {
       expect(std::fabs(gradient[at] - wanted) < 1e-5 * (1 + std::fabs(wanted)), c.name() + ": gradient of " + what);
     }
   };
-  compare(in.x, dx, "x");
-  compare(in.h0, dh0, "h0");
-  if (c.cell == TG_LSTM) compare(in.c0, dc0, "c0");
+  compare(in.x, of.dx, "x");
+  compare(in.h0, of.dh0, "h0");
+  if (c.cell == TG_LSTM) compare(in.c0, of.dc0, "c0");
   for (int d = 0; d < c.directions; ++d) {
-    compare(in.w_ih[d], dw_ih[d], "weight_ih");
-    compare(in.w_hh[d], dw_hh[d], "weight_hh");
-    compare(in.b_ih[d], db_ih[d], "bias_ih");
-    compare(in.b_hh[d], db_hh[d], "bias_hh");
+    compare(in.w_ih[d], of.dw_ih[d], "weight_ih");
+    compare(in.w_hh[d], of.dw_hh[d], "weight_hh");
+    compare(in.b_ih[d], of.db_ih[d], "bias_ih");
+    compare(in.b_hh[d], of.db_hh[d], "bias_hh");
   }
 }
 
@@ -359,6 +417,7 @@ int main(int argc, char **argv) {
       check_values<double>(c, in, 1e-12);
       if (!c.masks) check_bits(c, in);
       if (c.batch && c.steps) check_gradients(c, in);
+      if (c.batch && c.steps) check_packed(c, in);
     }
   }
   check_refusals();

@@ -51,6 +51,7 @@ class LayerCall(NamedTuple):
     zone_c: int
     zone_steps: int
     drop_h: int
+    batch_sizes: int = 0
 
 
 class ExtrasCall(NamedTuple):
@@ -262,7 +263,7 @@ class PackedLinear:
     """
 
     def __init__(self, weight: Floats, bias: Floats | None = None) -> None:
-        weight, bias = np.ascontiguousarray(weight), None if bias is None else np.ascontiguousarray(bias)
+        weight, bias = _readable(weight), None if bias is None else _readable(bias)
         if weight.ndim != 2 or weight.dtype.name not in DTYPES:
             raise ShapeError(f"weight: expected (N, K) of float32 or float64, got {weight.shape} of {weight.dtype}")
         if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
@@ -275,9 +276,9 @@ class PackedLinear:
 
     def __call__(self, x: Floats) -> Floats:
         """(..., K) -> (..., N), a new array. Raises: ShapeError."""
-        if x.shape[-1:] != (self.inputs,) or x.dtype != self.dtype:
+        rows = _readable(x)
+        if x.shape[-1:] != (self.inputs,) or rows.dtype != self.dtype:
             raise ShapeError(f"x: expected (..., {self.inputs}) of {self.dtype}, got {x.shape} of {x.dtype}")
-        rows = np.ascontiguousarray(x)
         y = np.empty((*x.shape[:-1], self.outputs), self.dtype)
         if y.size:
             _Core.module.linear(y.size // self.outputs, address(rows), self.inputs, self._packed, address(y), self.outputs)
@@ -292,13 +293,10 @@ def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
 def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
     """Softmax over the last axis; over its first `lengths` values where given, 0 past them. lengths: x's shape without it."""
     rows = _checked("x", x)
-    if lengths is not None:
-        lengths = np.ascontiguousarray(lengths, np.int64)
-        if lengths.shape != x.shape[:-1] or (lengths.size and not 0 <= lengths.min() <= lengths.max() <= x.shape[-1]):
-            raise ShapeError(f"lengths: expected {x.shape[:-1]} whole numbers from 0 to {x.shape[-1]}, got {lengths.shape}")
+    counts = None if lengths is None else checked_lengths(lengths, x.shape[:-1], x.shape[-1])
     y = np.empty_like(rows)
     if y.size:
-        held = 0 if lengths is None else address(lengths)
+        held = 0 if counts is None else address(counts)
         require().softmax(DTYPES[x.dtype.name], y.size // x.shape[-1], x.shape[-1], held, address(rows), address(y))
     return y
 
@@ -306,10 +304,10 @@ def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
 def norm(x: Floats, gain: Floats, bias: Floats, eps: float) -> Floats:
     """Layer normalisation over the last axis (Ba et al. 2016)."""
     rows, size = _checked("x", x), x.shape[-1:]
-    parts = [np.ascontiguousarray(part) for part in (gain, bias)]
+    parts = [_readable(part) for part in (gain, bias)]
     for name, part in zip(("gain", "bias"), parts, strict=True):
-        if part.shape != size or part.dtype != x.dtype:
-            raise ShapeError(f"{name}: expected {size} of {x.dtype}, got {part.shape} of {part.dtype}")
+        if part.shape != size or part.dtype != rows.dtype:
+            raise ShapeError(f"{name}: expected {size} of {rows.dtype}, got {part.shape} of {part.dtype}")
     y = np.empty_like(rows)
     if y.size:
         held = [address(part) for part in parts]
@@ -325,13 +323,10 @@ def pool(x: Floats, lengths: npt.NDArray[np.int64] | None, how: str) -> Floats:
     if rows.ndim != 3:
         raise ShapeError(f"x: expected (B, T, C), got {x.shape}")
     batch, steps, size = rows.shape
-    if lengths is not None:
-        lengths = np.ascontiguousarray(lengths, np.int64)
-        if lengths.shape != (batch,) or (batch and not 0 <= lengths.min() <= lengths.max() <= steps):
-            raise ShapeError(f"lengths: expected ({batch},) whole numbers from 0 to {steps}, got {lengths.shape}: {lengths[:8]}")
-    y = np.empty((batch, size), x.dtype)
+    counts = None if lengths is None else checked_lengths(lengths, (batch,), steps)
+    y = np.empty((batch, size), rows.dtype)
     if y.size:
-        held = 0 if lengths is None else address(lengths)
+        held = 0 if counts is None else address(counts)
         require().pool(DTYPES[x.dtype.name], _POOLINGS[how], batch, steps, size, held, address(rows), address(y))
     return y
 
@@ -347,6 +342,17 @@ def apply(function: str, x: Floats) -> Floats:
     return y
 
 
+def checked_lengths(lengths: npt.ArrayLike, shape: tuple[int, ...], most: int) -> npt.NDArray[np.int64]:
+    """Whole numbers from 0 to `most` as the kernels read them. Raises: ShapeError."""
+    given, expected = np.asarray(lengths), f"lengths: expected {shape} whole numbers from 0 to {most}"
+    if given.dtype.kind not in "iu" or given.shape != shape:
+        raise ShapeError(f"{expected}, got {given.shape} of {given.dtype}")
+    wrong = given[(given < 0) | (given > most)]
+    if wrong.size:
+        raise ShapeError(f"{expected}, got {wrong[0]}")
+    return np.ascontiguousarray(given, np.int64)
+
+
 def address(array: npt.NDArray[Any]) -> int:
     """Where the array's first value stands."""
     found: int = array.__array_interface__["data"][0]
@@ -356,4 +362,10 @@ def address(array: npt.NDArray[Any]) -> int:
 def _checked(name: str, x: Floats) -> Floats:
     if x.dtype.name not in DTYPES:
         raise ShapeError(f"{name}: expected float32 or float64, got {x.dtype}")
-    return np.ascontiguousarray(x)
+    return _readable(x)
+
+
+def _readable(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same values as the kernels read them: dense, in the byte order of this machine."""
+    x = np.asarray(x)
+    return np.ascontiguousarray(x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("=")))

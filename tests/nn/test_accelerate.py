@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -142,6 +144,36 @@ def replaced() -> nn.Module:
     return layer
 
 
+def with_own(kind: str) -> nn.Module:
+    layer = nn.LSTM(3, 4)
+    match kind:
+        case "attribute":
+            layer.note = 1
+        case "method":
+            layer.extra_repr = lambda: "mine"
+        case "buffer":
+            layer.register_buffer("mean", torch.zeros(3), persistent=False)
+        case "module":
+            layer.add_module("probe", nn.Identity())
+        case "parameter":
+            layer.scale = nn.Parameter(torch.ones(1))
+        case "weight":
+            layer.bias_hh_l0 = None
+    return layer
+
+
+def compiled_in_place() -> nn.Module:
+    layer = nn.LSTM(3, 4)
+    layer.compile(backend="eager")
+    return layer
+
+
+def refused() -> nn.Module:
+    layer = nn.LSTM(3, 4)
+    layer.dropout = 1.5
+    return layer
+
+
 @needs_core
 @pytest.mark.parametrize(("make", "layer", "reason"), [
     (lambda: Own(3, 4), "Own", "it is a subclass of torch.nn.GRU"),
@@ -152,6 +184,14 @@ def replaced() -> nn.Module:
     (scripted, "GRU", "it is scripted"),
     (quantized, "LSTM", "it is quantized"),
     (replaced, "GRU", "its forward was replaced"),
+    (lambda: with_own("attribute"), "LSTM", "it has an attribute of its own, 'note', which its twin would lose"),
+    (lambda: with_own("method"), "LSTM", "it has an attribute of its own, 'extra_repr'"),
+    (lambda: with_own("buffer"), "LSTM", "it has a buffer of its own, 'mean'"),
+    (lambda: with_own("module"), "LSTM", "it has a module of its own, 'probe'"),
+    (lambda: with_own("parameter"), "LSTM", "it has a parameter of its own, 'scale'"),
+    (lambda: with_own("weight"), "LSTM", "its weights are not plain parameters"),
+    (compiled_in_place, "LSTM", "it was compiled by itself"),
+    (refused, "LSTM", "tidegate.nn refuses its options: LSTM: dropout: expected 0 <= p <= 1, got 1.5"),
 ])  # fmt: skip
 def test_what_is_left_and_why(make: object, layer: str, reason: str) -> None:
     kept = make()
@@ -162,6 +202,79 @@ def test_what_is_left_and_why(make: object, layer: str, reason: str) -> None:
     assert [(found.name, found.layer) for found in report.left] == [("left", layer)]
     assert report.left[0].reason.startswith(reason)
     assert str(report).splitlines()[1].startswith("left     ") == (layer != "ParametrizedGRU") or layer in str(report)
+
+
+@needs_core
+@pytest.mark.parametrize("layer", [
+    lambda: nn.RNN(3, 4, 2, bidirectional=True), lambda: copy.deepcopy(nn.LSTM(3, 4, 2, proj_size=2)),
+    lambda: pickle.loads(pickle.dumps(nn.GRU(3, 4, bias=False).double().requires_grad_(False))),
+    lambda: nn.LSTM(3, 4, np.int64(2), dropout=np.float32(0.25), proj_size=np.int64(2)),
+])  # fmt: skip
+def test_plain_layers_of_any_making_are_swapped(layer: object) -> None:
+    net = nn.Sequential(layer()).eval()
+    x = torch.randn(5, 2, 3, dtype=next(net.parameters()).dtype)
+    before = net(x)[0]
+    report = accelerate(net)
+    assert report.left == ()
+    torch.testing.assert_close(net(x)[0], before, atol=1e-5, rtol=1e-5)
+
+
+@needs_core
+def test_one_layer_that_is_left_stops_no_other() -> None:
+    net = nn.ModuleList([nn.GRU(3, 4), refused(), nn.GRU(3, 4)])
+    assert [s.name for s in accelerate(net).swapped] == ["0", "2"]
+
+
+@needs_core
+def test_an_error_leaves_every_layer_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, real, made = nn.ModuleList([nn.GRU(3, 4), nn.GRU(3, 4)]), ours.GRU.__init__, []
+
+    def failing(*arguments: object, **options: object) -> None:
+        made.append(1)
+        if len(made) == 2:
+            raise RuntimeError("no memory")
+        real(*arguments, **options)
+
+    monkeypatch.setattr(ours.GRU, "__init__", failing)
+    with pytest.raises(RuntimeError, match="no memory"):
+        accelerate(net)
+    assert [type(layer) for layer in net] == [nn.GRU, nn.GRU]
+
+
+def calls_of_the_core(function: object, monkeypatch: pytest.MonkeyPatch) -> int:
+    seen, real = [], native.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "forward", lambda *a: seen.append(1) or real(*a))
+        function()
+    return len(seen)
+
+
+@needs_core
+@pytest.mark.parametrize("traced", [False, True], ids=["torch's layer breaks the graph", "torch's layer in the graph"])
+@pytest.mark.parametrize("way", ["torch.compile", "module.compile"])
+def test_inside_a_compiled_model_the_swap_is_seen(way: str, traced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch._dynamo.reset()
+    inner = nn.Sequential(nn.LSTM(3, 4))
+    if way == "module.compile":
+        inner.compile(backend="eager")
+    net = nn.ModuleDict({"a": torch.compile(inner, backend="eager") if way == "torch.compile" else inner})
+    x, found = torch.randn(5, 2, 3), []
+    with torch._dynamo.config.patch(allow_rnn=traced):
+        before = net["a"](x)[0]
+        assert len(accelerate(net).swapped) == 1
+        assert calls_of_the_core(lambda: found.append(net["a"](x)[0]), monkeypatch) == 1
+    torch.testing.assert_close(found[0], before, atol=1e-5, rtol=1e-5)
+
+
+@needs_core
+def test_a_layer_that_was_compiled_by_itself_is_left() -> None:
+    layer = nn.LSTM(3, 4)
+    net = nn.ModuleDict({"a": torch.compile(layer, backend="eager"), "b": layer, "c": nn.GRU(3, 4)})
+    report = accelerate(net)
+    assert [s.name for s in report.swapped] == ["c"]
+    assert [(found.name, found.layer) for found in report.left] == [("a._orig_mod, b", "LSTM")]
+    assert report.left[0].reason.startswith("it was compiled by itself")
+    assert net["b"] is net["a"]._orig_mod is layer
 
 
 def test_without_the_core_all_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

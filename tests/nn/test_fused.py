@@ -91,6 +91,33 @@ def test_empty_rows_alone_give_zeros_their_state_and_its_gradient(cell: str, len
     assert torch.equal(gradient, torch.ones_like(state["h"]))
 
 
+@pytest.mark.parametrize("lengths", [None, torch.tensor([3, 0, 5])], ids=["full", "ragged"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_kernels_are_told_whether_a_backward_pass_may_come(
+    cell: str, lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN keeps what backward needs where `train` is true, and refuses backward where it was not."""
+    from tidegate.nn import fused
+
+    seen, real = [], getattr(torch, cell)
+
+    def watched(*arguments: object) -> object:
+        seen.append(arguments[-3] if lengths is None else arguments[-2])  # train, bidirectional[, batch_first]
+        return real(*arguments)
+
+    if cell == "lstm":
+        monkeypatch.setattr(torch, "lstm", watched)
+    else:
+        monkeypatch.setitem(fused._KERNELS, cell, watched)
+    x, weights, state = tensors(cell, True, 3, 5)
+    layer(cell, x, lengths, state, flat(weights, True))
+    with torch.no_grad():
+        layer(cell, x, lengths, state, flat(weights, True))
+    with torch.inference_mode():
+        layer(cell, x, lengths, state, flat(weights, True))
+    assert seen == [True, False, False]
+
+
 def test_a_ragged_batch_walks_the_sum_of_its_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel sees 1 row of 50 steps and 9 of 1 step as 59 steps, not 500."""
     from tidegate.nn import fused

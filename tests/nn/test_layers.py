@@ -6,6 +6,7 @@ import copy
 import itertools
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -345,8 +346,13 @@ WRONG_CALLS = [
     ("gru", (torch.zeros(T, B, I), torch.zeros(1, 2, H)), {}, r"hx: expected h_0 of shape \(1, 3, 4\), got \(1, 2, 4\)"),
     ("gru", (torch.zeros(T, I), ONE), {}, r"hx: expected h_0 of shape \(1, 4\), got \(1, 3, 4\)"),
     ("lstm", (torch.zeros(T, B, I), (ONE, ONE[..., :2])), {}, r"hx: expected c_0 of shape \(1, 3, 4\), got \(1, 3, 2\)"),
-    ("lstm", (torch.zeros(T, B, I), ONE), {}, "hx: expected h_0, c_0, got Tensor"),
-    ("gru", (torch.zeros(T, B, I), (ONE,)), {}, "hx: expected h_0, got tuple"),
+    ("lstm", (torch.zeros(T, B, I), ONE), {}, r"hx: expected \(h_0, c_0\), a tuple of two tensors, got a tensor \(1, 3, 4\);"),
+    ("lstm", (torch.zeros(T, B, I), (ONE,)), {}, r"hx: expected \(h_0, c_0\), .*, got a tuple \(Tensor\);"),
+    ("lstm", (torch.zeros(T, B, I), [ONE, None]), {}, r"hx: expected \(h_0, c_0\), .*, got a list \(Tensor, NoneType\);"),
+    ("gru", (torch.zeros(T, B, I), (ONE, ONE)), {}, r"hx: expected h_0, a tensor, got a tuple \(Tensor, Tensor\);"),
+    ("gru", (torch.zeros(T, B, I), [0.0] * 9), {}, r"hx: expected h_0, a tensor, got a list \(9 values\);"),
+    ("tanh", (torch.zeros(T, I), 0.5), {}, "hx: expected h_0, a tensor, got float;"),
+    ("gru", (pack_padded_sequence(torch.zeros(T, B, I), torch.tensor([5, 4, 3])), (ONE, ONE)), {}, r"got a tuple \(Tensor, Te"),
     (
         "gru",
         (torch.zeros(T, B, I),),
@@ -355,6 +361,13 @@ WRONG_CALLS = [
     ),
     ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, 2, 6])}, r"from 0 to 5, got 6 in row 2"),
     ("gru", (torch.zeros(T, B, I),), {"lengths": torch.tensor([1, -1, 2])}, r"from 0 to 5, got -1 in row 1"),
+    (
+        "gru",
+        (torch.zeros(T, B, I),),
+        {"lengths": [1, 2**63, 2]},
+        r"expected \(3,\) whole .* 0 to 5, got 9223372036854775808 in row 1",
+    ),
+    ("gru", (torch.zeros(T, B, I),), {"lengths": (1, 2, -(2**200))}, r"from 0 to 5, got -16069380442589902755.* in row 2"),
     (
         "gru",
         (torch.zeros(T, B, I),),
@@ -390,10 +403,37 @@ def test_a_wrong_call_says_what_was_expected(
     ({"num_layers": 1.5}, "GRU: num_layers: expected a whole number of at least 1, got 1.5"),
     ({"dropout": 1.1}, "GRU: dropout: expected 0 <= p <= 1, got 1.1"),
     ({"dropout": float("nan")}, "GRU: dropout: expected 0 <= p <= 1, got nan"),
+    ({"dropout": np.float32(1.5)}, r"GRU: dropout: expected 0 <= p <= 1, got np.float32\(1.5\)|got 1.5"),
+    ({"zoneout": np.float64(1)}, "GRU: zoneout: expected 0 <= p < 1, got "),
+    ({"state_dropout": True}, "GRU: state_dropout: expected 0 <= p < 1, got True"),
+    ({"dropout": np.True_}, "GRU: dropout: expected 0 <= p <= 1, got "),
+    ({"hidden_size": True}, "GRU: hidden_size: expected a whole number of at least 1, got True"),
+    ({"num_layers": np.True_}, "GRU: num_layers: expected a whole number of at least 1, got "),
+    ({"input_size": np.int32(0)}, "GRU: input_size: expected a whole number of at least 1, got "),
+    ({"input_size": np.float64(3)}, "GRU: input_size: expected a whole number of at least 1, got "),
+    ({"recompute": "no"}, "GRU: recompute: expected True or False, got 'no'"),
+    ({"bidirectional": 1}, "GRU: bidirectional: expected True or False, got 1"),
+    ({"reference": 1}, "GRU: reference: expected True or False, got 1"),
 ])  # fmt: skip
 def test_a_wrong_option_says_what_was_expected(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         ours.GRU(**{"input_size": I, "hidden_size": H, **options})
+
+
+def test_numbers_of_numpy_are_taken_and_held_as_pythons() -> None:
+    layer = ours.LSTM(
+        np.int64(I), np.int32(H), np.uint8(2), dropout=np.float32(0.5), zoneout=np.float64(0), state_dropout=np.int64(0),
+        proj_size=np.int16(2),
+    )  # fmt: skip
+    held = {name: getattr(layer, name) for name in ("input_size", "hidden_size", "num_layers", "proj_size")}
+    assert held == {"input_size": I, "hidden_size": H, "num_layers": 2, "proj_size": 2}
+    assert {type(size) for size in held.values()} == {int}
+    assert (layer.dropout, layer.zoneout, layer.state_dropout) == (0.5, 0.0, 0.0)
+    assert {type(rate) for rate in (layer.dropout, layer.zoneout, layer.state_dropout)} == {float}
+    assert layer(torch.zeros(T, B, I))[0].shape == (T, B, 2)
+    for wrong in (np.int64(H), np.True_, np.float64(2)):
+        with pytest.raises(ConfigError, match="proj_size: expected a whole number from 0 to below hidden_size 4"):
+            ours.LSTM(I, np.int64(H), proj_size=wrong)
 
 
 def test_options_that_are_not_there() -> None:

@@ -226,3 +226,49 @@ def test_options_show_in_the_name_of_the_layer() -> None:
         "GRU(1, 2, recompute=True, zoneout=0.1, state_dropout=0.2  # 30 parameters)"
     )
     assert (nn.LSTM(1, 2).mode, nn.RNN(1, 2, nonlinearity="relu").mode, nn.GRU(1, 2).proj_size) == ("LSTM", "RNN_RELU", 0)
+
+
+GENERIC = [("LSTM", {"proj_size": 2}), ("RNN", {"layer_norm": True}), ("GRU", {"reset_after": False})]
+
+
+@needs_core
+@pytest.mark.parametrize(("kind", "options"), GENERIC)
+def test_layers_of_the_generic_loop_refuse_transforms_of_torch_func(kind: str, options: dict[str, object]) -> None:
+    layer, x = make(kind, **options), torch.randn(5, 3, 3, dtype=torch.float64)
+
+    def loss(x: Tensor) -> Tensor:
+        return layer(x)[0].sum()
+
+    for call in (torch.func.grad(loss), torch.func.vmap(loss)):
+        with pytest.raises(LayerError, match=r"torch\.func: expected a plain layer .*reference=True"):
+            call(x if call is not torch.func.vmap else x[None])
+    with pytest.raises(LayerError, match="reference=True"):
+        torch.func.jvp(loss, (x,), (x,))
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(LayerError, match=r"forward-mode derivative: .*reference=True"):
+        layer(torch.autograd.forward_ad.make_dual(x, x))
+
+
+@pytest.mark.parametrize(("kind", "options"), GENERIC)
+def test_layers_by_the_equations_have_forward_mode(kind: str, options: dict[str, object]) -> None:
+    layer, x = make(kind, reference=True, **options), torch.randn(5, 3, 3, dtype=torch.float64)
+    _, tangent = torch.func.jvp(lambda x: layer(x)[0].sum(), (x,), (x,))
+    step = 1e-6
+    near = (layer(x * (1 + step))[0].sum() - layer(x * (1 - step))[0].sum()) / (2 * step)
+    assert torch.allclose(tangent, near, rtol=1e-6)
+
+
+@needs_core
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_input_under_torch_func(kind: str) -> None:
+    layer = make(kind)
+    packed = pack_sequence([torch.randn(n, 3, dtype=torch.float64) for n in (5, 3, 1)])
+    leaf = packed.data.clone().requires_grad_()
+
+    def loss(data: Tensor) -> Tensor:
+        y, _ = layer(torch.nn.utils.rnn.PackedSequence(data, packed.batch_sizes))
+        return y.data.square().sum()
+
+    (expected,) = torch.autograd.grad(loss(leaf), leaf)
+    assert torch.allclose(torch.func.grad(loss)(packed.data), expected)
+    with pytest.raises(LayerError, match="forward-mode derivative"):
+        torch.func.jvp(loss, (packed.data,), (packed.data,))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 
 import pytest
 import torch
@@ -37,8 +39,69 @@ def test_memory_comes_back_when_the_tensor_goes_and_not_before() -> None:
 def test_what_waits_is_bounded() -> None:
     pieces = [memory.borrow(memory.MOST_KEPT // 4) for _ in range(8)]
     del pieces
-    assert sum(len(block) for blocks in memory._free.values() for block in blocks) <= memory.MOST_KEPT
-    assert memory._kept <= memory.MOST_KEPT
+    assert memory._kept == kept() <= memory.MOST_KEPT
+
+
+def kept() -> int:
+    return sum(len(block) for blocks in memory._free.values() for _, block in blocks)
+
+
+def test_the_oldest_goes_where_a_new_piece_would_pass_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_free", {})
+    monkeypatch.setattr(memory, "_kept", 0)
+    monkeypatch.setattr(memory, "MOST_KEPT", 10 << 20)
+    sizes = [size << 20 for size in (4, 2, 3, 2, 3)]  # the fifth pushes out the first
+    pieces = [memory.borrow(size) for size in sizes]
+    places = [piece.data_ptr() for piece in pieces]
+    for k in range(5):
+        pieces[k] = None
+    assert memory._kept == kept() == 10 << 20
+    assert [memory.borrow(2 << 20).data_ptr(), memory.borrow(3 << 20).data_ptr()] == [places[3], places[4]], (
+        "the last is taken first"
+    )
+    found = {size: [block.ctypes.data for _, block in blocks] for size, blocks in memory._free.items()}
+    assert found == {4 << 20: [], 2 << 20: [places[1], places[3]], 3 << 20: [places[2], places[4]]}
+    del pieces
+    memory.borrow((10 << 20) + 1)
+    assert memory._kept == kept() == 10 << 20, "a piece beyond the bound pushes out none"
+
+
+def test_who_cannot_have_the_store_does_without_it() -> None:
+    """As when the collector ends a tensor inside borrow, or in a child whose parent held the lock."""
+    size = 888_888
+    first = memory.borrow(size)
+    place = first.data_ptr()
+    before = memory._kept
+    with memory._lock:
+        del first
+        assert memory.borrow(size).shape == (size,)
+        assert memory._kept == before
+    assert place not in [block.ctypes.data for blocks in memory._free.values() for _, block in blocks]
+    place = memory.borrow(size).data_ptr()
+    assert memory.borrow(size).data_ptr() == place, "and has it again later"
+
+
+def test_many_threads_leave_the_count_right_and_share_nothing() -> None:
+    before, wrong = sys.getswitchinterval(), []
+
+    def work(mark: int) -> None:
+        for k in range(400):
+            pieces = [memory.borrow(memory.LEAST + 9000 * (k % 5)) for _ in range(3)]
+            for piece in pieces:
+                piece[:8] = mark
+            wrong.extend(mark for piece in pieces if piece[:8].tolist() != [mark] * 8)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+    assert memory._kept == kept()
 
 
 @pytest.mark.skipif(not native.available(), reason="the native core is not installed")

@@ -234,7 +234,9 @@ def test_transforms_of_torch_func() -> None:
     assert torch.equal(torch.func.grad(lambda x: layer(fixed._replace(x=x))[0].sum())(fixed.x), plain)
     with pytest.raises(LayerError, match="vmap: expected a whole batch"):
         torch.func.vmap(lambda x: layer(fixed._replace(x=x))[0])(fixed.x[None])
-    with pytest.raises(LayerError, match="no forward-mode derivative: build the layer with reference=True"):
+    with pytest.raises(
+        LayerError, match="forward-mode derivative: the native path has none; build the layer with reference=True"
+    ):
         torch.func.jvp(lambda x: layer(fixed._replace(x=x))[0], (fixed.x,), (fixed.x,))
     with torch.autograd.forward_ad.dual_level(), pytest.raises(LayerError, match="forward-mode"):
         layer(fixed._replace(x=torch.autograd.forward_ad.make_dual(fixed.x, fixed.x)))
@@ -292,6 +294,31 @@ def test_the_operator_itself_refuses_what_would_be_read_past_its_end(change: dic
         CALLS.recurrent(*detached(make("gru"))._replace(weights=detached(make("gru")).weights[:3]))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(("change", "text"), [
+    ({"h0": torch.zeros(1, 2, 3, dtype=torch.float64)}, r"h0: expected \(1, 3, 3\) of torch.float64, got \(1, 2, 3\)"),
+    ({"h0": torch.zeros(1, 3, 3)}, r"h0: expected \(1, 3, 3\) of torch.float64, got \(1, 3, 3\) of torch.float32"),
+    ({"c0": torch.zeros(2, 3, 3, dtype=torch.float64)}, r"c0: expected \(1, 3, 3\) of torch.float64, got \(2, 3, 3\)"),
+    ({"x": torch.zeros(3, 4, 5, dtype=torch.float64)}, r"weights\[0\]: expected \(12, 5\) of torch.float64, got \(12, 2\)"),
+    ({1: torch.zeros(9, 3, dtype=torch.float64)}, r"weights\[1\]: expected \(12, 3\) of torch.float64, got \(9, 3\)"),
+    ({2: torch.zeros(11, dtype=torch.float64)}, r"weights\[2\]: expected \(12,\) of torch.float64, got \(11,\)"),
+    ({3: torch.zeros(12)}, r"weights\[3\]: expected \(12,\) of torch.float64, got \(12,\) of torch.float32"),
+])  # fmt: skip
+def test_past_the_dispatcher_nothing_is_read_past_its_end(change: dict[str | int, Tensor], text: str, grad: bool) -> None:
+    given = make("lstm")
+    weights = tuple(change.get(k, weight) for k, weight in enumerate(given.weights))
+    wrong = given._replace(weights=weights, **{name: value for name, value in change.items() if isinstance(name, str)})
+    with torch.set_grad_enabled(grad), pytest.raises(LayerError, match=text):
+        layer(wrong)
+
+
+def test_a_layer_whose_weight_was_replaced_by_one_of_another_shape_is_refused() -> None:
+    own = nn.GRU(3, 4)
+    own.weight_hh_l0 = torch.nn.Parameter(torch.zeros(9, 4))
+    with pytest.raises(LayerError, match=r"weights\[1\]: expected \(12, 4\) of torch.float32, got \(9, 4\)"):
+        own(torch.zeros(5, 2, 3))
+
+
 def test_masks_take_no_gradient() -> None:
     given = make("gru", masks=True)
     given.zone_h.requires_grad_()
@@ -333,3 +360,18 @@ def test_bits_do_not_depend_on_threads(cell: str) -> None:
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_zoneout_mask_of_one_or_zero_takes_one_state_alone(cell: str) -> None:
+    given = detached(make(cell, lengths=None, masks=True, dtype=torch.float32))
+    ones = torch.ones_like(given.zone_h)
+    masks = {"zone_h": ones, "zone_c": ones if given.c0 is not None else None}
+    held = given._replace(x=torch.full_like(given.x, torch.inf), **masks)
+    y, h, c = layer(held)
+    assert torch.equal(h, given.h0), "not to a rounding, and no infinity times 0"
+    assert given.c0 is None or torch.equal(c, given.c0)
+    assert torch.equal(y, given.h0.permute(1, 0, 2).reshape(y.shape[0], 1, -1).expand_as(y))
+    zeros = {name: None if mask is None else torch.zeros_like(mask) for name, mask in masks.items()}
+    plain = layer(given._replace(zone_h=None, zone_c=None))
+    assert all(torch.equal(a, b) for a, b in zip(layer(given._replace(**zeros)), plain, strict=True))

@@ -6,11 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from recurrent_inputs import make
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import checks
 from tidegate import native, nn
+from tidegate.errors import LayerError
+from tidegate.nn import layers, operator
 from tidegate.nn import packed as module
 from tidegate.nn.packed import gather, grid_of, spread
 
@@ -85,25 +88,64 @@ def results(layer: torch.nn.Module, data: PackedSequence, state: Tensor) -> list
 
 
 @pytest.mark.parametrize("enforce_sorted", [False, True])
-@pytest.mark.parametrize("parts", [1, 3])
-def test_a_layer_over_parts_is_torchs_over_the_whole(parts: int, enforce_sorted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parts", [1, 3, "packed"])
+def test_a_layer_is_torchs_however_it_takes_its_rows(
+    parts: int | str, enforce_sorted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lengths = [9, 8, 3, 3, 1] if enforce_sorted else [3, 9, 1, 8, 3]
-    if parts > 1:
+    if parts != "packed":
+        monkeypatch.setattr(layers, "takes_packed", lambda *_: False)
+    if parts == 3:
         in_many_parts(monkeypatch)
     theirs = torch.nn.GRU(2, 3, 2, bidirectional=True, dtype=torch.float64)
     mine = nn.GRU(2, 3, 2, bidirectional=True, dtype=torch.float64)
     mine.load_state_dict(theirs.state_dict())
     rows = [torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in lengths]
     data = pack_sequence(rows, enforce_sorted=enforce_sorted)
-    assert len(grid_of(data.batch_sizes, CPU, split=True).parts) == parts
+    assert len(grid_of(data.batch_sizes, CPU, split=True).parts) == (parts if parts != "packed" else 1)
     state = torch.randn(4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for got, expected in zip(results(mine, data, state), results(theirs, data, state), strict=True):
         torch.testing.assert_close(got, expected, **checks.GRADIENT_TOL["float64"])
 
 
 @pytest.mark.skipif(not native.available(), reason="needs the native core")
-def test_the_core_walks_the_sum_of_the_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "dropout": 0.5}])
+def test_the_core_takes_packed_rows_as_they_stand(monkeypatch: pytest.MonkeyPatch, options: dict[str, object]) -> None:
     seen, real = [], native.forward
-    monkeypatch.setattr(native, "forward", lambda call, *a: seen.append((call.batch, call.steps)) or real(call, *a))
-    nn.GRU(2, 3, dtype=torch.float64)(pack([5000] + [3] * 200))
-    assert seen == [(1, 5000), (200, 3)]
+    monkeypatch.setattr(native, "forward", lambda call, *a: seen.append((call.batch, call.steps, call.x)) or real(call, *a))
+    packed = pack([5000] + [3] * 200)
+    nn.GRU(2, 3, dtype=torch.float64, **options)(packed)
+    assert seen[0] == (201, 5000, packed.data.data_ptr())
+    assert len(seen) == options.get("num_layers", 1)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_packed_rows_and_padded_ones_have_the_same_bits(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = getattr(nn, kind)(4, 5, num_layers=2, bidirectional=True, batch_first=True)
+    lengths = [9, 7, 7, 2, 1]
+    x = torch.randn(5, 9, 4)
+    packed, _ = layer(pack_padded_sequence(x, torch.tensor(lengths), batch_first=True))
+    padded, _ = layer(x, lengths=lengths)
+    assert torch.equal(pad_packed_sequence(packed, batch_first=True)[0], padded)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+def test_packed_sizes_that_do_not_fit_are_refused() -> None:
+    given = make("gru")
+    x, w = torch.zeros(6, given.x.shape[-1], dtype=given.x.dtype), given.weights
+
+    def call(sizes: list[int], batch: int, total: int = 6) -> None:
+        held = torch.tensor(sizes)
+        operator.layer(operator.Inputs("gru", x, None, None, None, w, None, None, None, total, False, False, held, batch))
+
+    call([3, 2, 1], 3)
+    for sizes, batch, message in (
+        ([3, 2, 2], 3, "expected a sum of 6"), ([2, 3, 1], 3, "expected 3 at step 0"), ([2, 3, 1], 2, "never more"),
+        ([4, 2, 0], 4, "nor less than 1"), ([3, 2, 1], 2, "expected 2 at step 0"),
+    ):  # fmt: skip
+        with pytest.raises(LayerError, match=message):
+            call(sizes, batch)
+    with pytest.raises(LayerError, match="add up to the 6 rows"):
+        call([3, 2, 1], 3, total=7)

@@ -61,6 +61,28 @@ def test_state_dropout_acts_where_h_enters_the_product(cell: str) -> None:
     torch.testing.assert_close(final, end, **checks.TOL["float64"])
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_where_zoneout_is_one_the_old_state_stays_whatever_the_new_one_is(cell: str) -> None:
+    given, lstm = make(cell, (B, T, I, H), masks=True), cell == "lstm"
+    x = given.x.detach().clone()
+    x[1, 2] = float("inf")  # NaN in the gates, or an infinite h of the relu
+    ones = torch.ones_like(given.zone_h)
+    y, final = reference(given._replace(x=x, drop_h=None, zone_h=ones, zone_c=ones if lstm else None))
+    assert torch.equal(y, given.h0[0][:, None].expand(B, T, H))
+    assert torch.equal(final["h"], given.h0)
+    assert not lstm or torch.equal(final["c"], given.c0)
+
+
+def test_an_infinite_state_meets_no_factor_of_zero() -> None:
+    """The relu's h may grow to Inf: kept by some units and renewed by others it is Inf, never NaN."""
+    given = make("rnn_relu", (B, T, I, H))
+    weights = tuple(w.detach().abs() for w in given.weights)
+    zone = (torch.rand((1, T, B, H), generator=torch.Generator().manual_seed(1), dtype=torch.float64) < 0.5).double()
+    h0 = torch.full_like(given.h0, float("inf"))
+    y, _ = reference(given._replace(x=given.x.detach().abs(), h0=h0, weights=weights, zone_h=zone))
+    assert torch.equal(y, torch.full_like(y, float("inf")))
+
+
 def reference(given: object) -> tuple[Tensor, dict[str, Tensor]]:
     state = {"h": given.h0, "c": given.c0} if given.cell == "lstm" else {"h": given.h0}
     masks = Masks(given.zone_h, given.zone_c, given.drop_h)

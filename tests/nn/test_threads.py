@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,30 @@ def test_a_child_process_computes_the_same() -> None:
             signal.alarm(60)
             os._exit(0 if np.array_equal(layer(x)[0].numpy(), wanted) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_where_the_system_tells_no_files_there_are_no_runtimes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """macOS has no /proc; some builds of torch have no lib beside it."""
+
+    def missing(path: Path, *_: object, **__: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libgomp-1.so").touch()
+    monkeypatch.setattr(torch, "__file__", str(tmp_path / "__init__.py"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", missing)
+        assert threads._runtimes() == [str(tmp_path / "lib" / "libgomp-1.so")]
+        patch.setattr(Path, "iterdir", missing)
+        assert threads._runtimes() == []
+        assert threads._entries() is None
+
+
+def test_mapped_files_may_have_spaces_in_their_names(tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.write_text("7f00-7f01 r-xp 00000000 00:1f 12    /a b/libgomp.so.1\n7f02-7f03 rw-p 00000000 00:00 0 \n")
+    assert "/a b/libgomp.so.1" in threads._mapped(maps)
+    assert threads._mapped(tmp_path / "none") == ()
 
 
 def test_torchs_number_of_threads_is_taken_unless_one_was_chosen() -> None:

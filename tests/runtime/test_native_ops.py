@@ -57,6 +57,51 @@ def test_mixed_dtypes_give_what_numpy_gives(of_x: str, of_weights: str, of_state
     np.testing.assert_allclose(ops.norm(x, gain, gain), twin.norm(x, gain, gain), **checks.TOL["float32"])
 
 
+def swapped(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """The same numbers in the other byte order."""
+    return array.astype(array.dtype.newbyteorder("S"))
+
+
+@NATIVE
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_other_byte_order_gives_the_same_bits(dtype: str, frozen: bool) -> None:
+    x, own, start = RNG.normal(size=(2, 6, 3)).astype(dtype), weights(dtype), state(dtype)
+    lengths, w, gain = np.array([6, 4]), RNG.normal(size=(4, 3)).astype(dtype), RNG.normal(size=3).astype(dtype)
+    b = w[:, 0].copy()
+    y, end = NativeOps().recurrent(LSTM, own, x, lengths, start)
+    turned = {n: swapped(v) for n, v in own.items()}, swapped(x), swapped(lengths), {n: swapped(v) for n, v in start.items()}
+    for which in ("1000", "0100", "0010", "0001", "1111"):
+        given = [o if flag == "1" else p for flag, o, p in zip(which, turned, (own, x, lengths, start), strict=True)]
+        other, last = NativeOps(frozen=frozen).recurrent(LSTM, *given)
+        checks.assert_bits(other, y, which)
+        checks.assert_bits(last["c"], end["c"], which)
+    ops, plain = NativeOps(frozen=frozen), NativeOps()
+    pairs = [
+        (ops.linear(swapped(x), swapped(w), swapped(b)), plain.linear(x, w, b)),
+        (ops.linear(swapped(x), w, None), plain.linear(x, w, None)),
+        (ops.linear(x, swapped(w), b), plain.linear(x, w, b)),
+        (ops.norm(swapped(x), gain, swapped(gain)), plain.norm(x, gain, gain)),
+        (ops.softmax(swapped(x)), plain.softmax(x)),
+        (ops.tanh(swapped(x)), plain.tanh(x)),
+        (ops.sigmoid(swapped(x)), plain.sigmoid(x)),
+        (ops.total(swapped(x)), plain.total(x)),
+    ]
+    for k, (got, expected) in enumerate(pairs):
+        assert got.dtype == np.dtype(dtype)
+        checks.assert_bits(got, expected, f"pair {k}")
+
+
+@NATIVE
+def test_one_weight_with_two_biases_gives_two_answers() -> None:
+    x, w, ops = RNG.normal(size=(2, 3)), RNG.normal(size=(4, 3)), NativeOps(frozen=True)
+    for b in (RNG.normal(size=4), RNG.normal(size=4), None):
+        checks.assert_bits(ops.linear(x, w, b), NativeOps().linear(x, w, b), "linear")
+    for _ in range(50):  # biases that come and go: none takes the place of another in memory
+        b = RNG.normal(size=4)
+        checks.assert_bits(ops.linear(x, w, b), NativeOps().linear(x, w, b), "linear")
+
+
 @NATIVE
 def test_a_sequence_and_a_state_of_any_strides() -> None:
     x, own, start, ops = RNG.normal(size=(2, 6, 3)), weights(), state(), NativeOps()
@@ -102,6 +147,7 @@ def test_wrong_arrays_are_refused_before_the_core_sees_them() -> None:
     wrong = [
         (lambda: ops.recurrent(LSTM, own, x[..., :2], None, None), r"x: expected \(B, T, 3\), got \(2, 6, 2\)"),
         (lambda: ops.recurrent(LSTM, own, x, np.array([6]), None), r"lengths: expected \(2,\), got \(1,\)"),
+        (lambda: ops.recurrent(LSTM, own, x, np.array([5.5, 6]), None), r"lengths: expected \(2,\) whole numbers, got float64"),
         (
             lambda: ops.recurrent(LSTM, own, x, None, {p: v[:, :1] for p, v in state().items()}),
             r"state 'h': expected \(4, 2, 5\), got \(4, 1, 5\)",

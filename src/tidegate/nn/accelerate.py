@@ -6,6 +6,7 @@ might not do alike is left alone, and the report says why.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
     "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
+
+_COMPILED = "it was compiled by itself, and the compiled call holds torch's layer; accelerate first, compile then"
 
 
 class Swapped(NamedTuple):
@@ -60,8 +63,9 @@ def accelerate(model: nn.Module) -> Report:
     """Swaps torch.nn.RNN, LSTM and GRU inside the model for ours, in place; its outputs stay the same to 1e-5.
 
     Swapped are layers of exactly these types. Parameters, training flag, dtype and device are kept; what is shared stays shared.
-    Left are layers with hooks, parametrizations or weight_norm, scripted and quantized ones, subclasses, and all where
-    the native core is not installed.
+    Left are layers with hooks, parametrizations or weight_norm, with attributes, buffers, parameters or modules of their own,
+    compiled by themselves, scripted and quantized ones, subclasses, and all where the native core is not installed. A model that
+    was compiled around its layers compiles anew at its next call.
 
     Raises: ConfigError where the model is itself such a layer: what holds it must be told.
     """
@@ -79,8 +83,9 @@ def accelerate(model: nn.Module) -> Report:
         if _is_recurrent(module):
             places.setdefault(id(module), []).append(name)
             found[id(module)] = module
-    reasons = {key: _reason(module) for key, module in found.items()}
-    twins = {key: _twin(module) for key, module in found.items() if reasons[key] is None}
+    compiled = _compiled_alone(model)
+    results = {key: _COMPILED if key in compiled else _reason(module) or _twin(module) for key, module in found.items()}
+    twins = {key: result for key, result in results.items() if isinstance(result, nn.Module)}
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child is not None and id(child) in twins:
@@ -88,7 +93,7 @@ def accelerate(model: nn.Module) -> Report:
     names = {key: ", ".join(where) for key, where in places.items()}
     return Report(
         swapped=tuple(Swapped(names[key], type(found[key]).__name__) for key in twins),
-        left=tuple(Left(names[key], _kind(found[key]), reason) for key, reason in reasons.items() if reason is not None),
+        left=tuple(Left(names[key], _kind(found[key]), reason) for key, reason in results.items() if isinstance(reason, str)),
     )
 
 
@@ -116,23 +121,46 @@ def _reason(module: nn.Module) -> str | None:
         return f"it is a subclass of torch.nn.{_base(module)}, whose forward may be its own"
     if any(getattr(module, hooks, None) for hooks in _HOOKS):
         return "it has hooks (weight_norm and pruning are such), which would no longer see torch's layer"
-    if "forward" in vars(module):
-        return "its forward was replaced"
-    if any(w is None for w in module._parameters.values()) or set(module._parameters) != set(
-        getattr(module, "_flat_weights_names", ())
-    ):
-        return "its weights are not plain parameters"
+    if (own := _own(module)) is not None:
+        return own
     if not native.available():
         return "the native core is not installed; tidegate.nn would run torch's kernels"
     return None
+
+
+def _own(module: nn.Module) -> str | None:
+    """What a layer of torch's class holds that its twin would not; None: nothing."""
+    own = vars(module).keys() - vars(type(module)(1, 1, device="meta")).keys()
+    if "forward" in own:
+        return "its forward was replaced"
+    if getattr(module, "_compiled_call_impl", None) is not None:
+        return _COMPILED
+    weights = set(module._flat_weights_names) if isinstance(module, nn.RNNBase) else set()
+    for what, names in (
+        ("an attribute", own), ("a buffer", module._buffers.keys()), ("a module", module._modules.keys()),
+        ("a parameter", module._parameters.keys() - weights),
+    ):  # fmt: skip
+        if names:
+            return f"it has {what} of its own, {sorted(names)[0]!r}, which its twin would lose"
+    if any(module._parameters.get(name) is None for name in weights):
+        return "its weights are not plain parameters"
+    return None
+
+
+def _compiled_alone(model: nn.Module) -> set[int]:
+    """Ids of the modules that torch.compile(module) holds: its call goes to them even where another stands in their place."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")  # slow to import, and there where something was compiled
+    if dynamo is None:
+        return set()
+    return {id(module._orig_mod) for module in model.modules() if isinstance(module, dynamo.OptimizedModule)}
 
 
 def _base(module: nn.Module) -> str:
     return next((kind.__name__ for kind in type(module).__mro__ if kind in _TWINS), "RNNBase")
 
 
-def _twin(layer: nn.Module) -> nn.Module:
-    """Ours, with the same options and the same Parameter objects."""
+def _twin(layer: nn.Module) -> nn.Module | str:
+    """Ours, with the same options and the same Parameter objects; or why there is none."""
     assert isinstance(layer, nn.RNNBase)
     options: dict[str, Any] = {
         "num_layers": layer.num_layers, "bias": layer.bias, "batch_first": layer.batch_first, "dropout": layer.dropout,
@@ -142,9 +170,12 @@ def _twin(layer: nn.Module) -> nn.Module:
         options["nonlinearity"] = layer.nonlinearity
     if isinstance(layer, nn.LSTM):
         options["proj_size"] = layer.proj_size
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that dropout does nothing: the layer said so when it was made
-        twin = _TWINS[type(layer)](layer.input_size, layer.hidden_size, **options, device="meta")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that dropout does nothing: the layer said so when it was made
+            twin = _TWINS[type(layer)](layer.input_size, layer.hidden_size, **options, device="meta")
+    except ConfigError as error:
+        return f"tidegate.nn refuses its options: {error}"
     for name, weight in layer._parameters.items():
         twin._parameters[name] = weight
     twin.training = layer.training

@@ -5,20 +5,29 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from tidegate.errors import ConfigError, LayerError, OptionTypeError
 
+_BEYOND_INT64 = 1 << 63
 
-def check_sizes(layer: str, **sizes: Any) -> None:
-    """Whole numbers of at least 1. Raises: ConfigError."""
+
+def checked_sizes(layer: str, **sizes: Any) -> tuple[int, ...]:
+    """Whole numbers of at least 1, NumPy's too, as int. Raises: ConfigError."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool):
+        if not is_whole(size):
             raise OptionTypeError(f"{layer}: {name}: expected a whole number of at least 1, got {size!r}")
         if size < 1:
             raise ConfigError(f"{layer}: {name}: expected a whole number of at least 1, got {size!r}")
+    return tuple(int(size) for size in sizes.values())
+
+
+def is_whole(value: object) -> bool:
+    """An int of Python or NumPy; not a bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def check_flags(layer: str, **flags: Any) -> None:
@@ -28,8 +37,11 @@ def check_flags(layer: str, **flags: Any) -> None:
             raise OptionTypeError(f"{layer}: {name}: expected True or False, got {flag!r}")
 
 
-def check_rates(layer: str, num_layers: int, dropout: float, **below_one: float) -> None:
-    """dropout from 0 to 1, the others from 0 to below 1. Warns as torch.nn where dropout does nothing. Raises: ConfigError."""
+def checked_rates(layer: str, num_layers: int, dropout: float, **below_one: float) -> tuple[float, ...]:
+    """dropout from 0 to 1, the others from 0 to below 1, NumPy's too, as float.
+
+    Warns as torch.nn where dropout does nothing. Raises: ConfigError.
+    """
     if not _is_number(dropout) or not 0.0 <= dropout <= 1.0:
         raise ConfigError(f"{layer}: dropout: expected 0 <= p <= 1, got {dropout!r}")
     for name, rate in below_one.items():
@@ -37,10 +49,11 @@ def check_rates(layer: str, num_layers: int, dropout: float, **below_one: float)
             raise ConfigError(f"{layer}: {name}: expected 0 <= p < 1, got {rate!r}")
     if dropout > 0.0 and num_layers == 1:
         warnings.warn(f"{layer}: dropout={dropout} acts between layers, and there is only one: it does nothing", stacklevel=4)
+    return tuple(float(rate) for rate in (dropout, *below_one.values()))
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_whole(value) or isinstance(value, (float, np.floating))
 
 
 def check_input(x: object, input_size: int, batch_first: bool) -> None:
@@ -66,16 +79,27 @@ def check_like(name: str, x: Tensor, weight: Tensor, remedy: str) -> None:
 
 def check_state(state: object, parts: tuple[str, ...], outer: tuple[int, ...], sizes: tuple[int, ...], weight: Tensor) -> None:
     """One tensor a part, (*outer, size) and like the weights. Raises: LayerError."""
-    names = ", ".join(f"{part}_0" for part in parts)
     if not isinstance(state, (tuple, list)) or len(state) != len(parts) or not all(isinstance(s, Tensor) for s in state):
+        names = "(h_0, c_0), a tuple of two tensors" if len(parts) == 2 else "h_0, a tensor"
+        given = state[0] if len(parts) == 1 and isinstance(state, tuple) else state  # RNN and GRU put what they get in a tuple
         raise LayerError(
-            f"hx: expected {names}, got {type(state).__name__}; pass on the state that the layer returned; "
+            f"hx: expected {names}, got {_described(given)}; pass on the state that the layer returned; "
             "lengths go by name: lengths=..."
         )
     for name, part, size in zip(parts, state, sizes, strict=True):
         if part.shape != (*outer, size):
             raise LayerError(f"hx: expected {name}_0 of shape {(*outer, size)}, got {tuple(part.shape)}")
         check_like(f"hx: {name}_0", part, weight, "take .to() of them")
+
+
+def _described(state: object) -> str:
+    """What a user passed as hx, with the kinds of its parts."""
+    if isinstance(state, Tensor):
+        return f"a tensor {tuple(state.shape)}"
+    if isinstance(state, (tuple, list)):
+        kinds = ", ".join(type(part).__name__ for part in state) if len(state) <= 4 else f"{len(state)} values"
+        return f"a {type(state).__name__} ({kinds})"
+    return type(state).__name__
 
 
 def checked_lengths(lengths: object, batch: int, steps: int, device: torch.device) -> tuple[Tensor | None, int]:
@@ -87,6 +111,9 @@ def checked_lengths(lengths: object, batch: int, steps: int, device: torch.devic
         return None, batch * steps
     expected = f"lengths: expected ({batch},) whole numbers from 0 to {steps}"
     if isinstance(lengths, (list, tuple)) and all(isinstance(n, int) and not isinstance(n, bool) for n in lengths):
+        row = next((k for k, n in enumerate(lengths) if not -_BEYOND_INT64 <= n < _BEYOND_INT64), None)
+        if row is not None:
+            raise LayerError(f"{expected}, got {lengths[row]} in row {row}")
         lengths = torch.tensor(lengths, dtype=torch.int64)
     if (
         not isinstance(lengths, Tensor)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tidegate.errors import ConfigError
+from tidegate.nn.checks import is_whole
 from tidegate.spec import GATES, Cell
 
 
@@ -24,10 +25,12 @@ class Extras(NamedTuple):
         return self != Extras()
 
 
-def check_extras(name: str, hidden_size: int, extras: Extras, *, recompute: bool, zoneout: float, state_dropout: float) -> None:
-    """Raises: ConfigError."""
+def checked_extras(
+    name: str, hidden_size: int, extras: Extras, *, recompute: bool, zoneout: float, state_dropout: float
+) -> Extras:
+    """With proj_size as int. Raises: ConfigError."""
     size = extras.proj_size
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < hidden_size:
+    if not is_whole(size) or not 0 <= size < hidden_size:
         raise ConfigError(f"{name}: proj_size: expected a whole number from 0 to below hidden_size {hidden_size}, got {size!r}")
     for option in ("layer_norm", "reset_after"):
         if not isinstance(getattr(extras, option), bool):
@@ -37,6 +40,7 @@ def check_extras(name: str, hidden_size: int, extras: Extras, *, recompute: bool
             f"{name}: recompute, zoneout, state_dropout: expected none beside proj_size, layer_norm or reset_after=False, "
             f"got recompute={recompute}, zoneout={zoneout}, state_dropout={state_dropout}; leave one of the two away"
         )
+    return extras._replace(proj_size=int(size))
 
 
 def fields(cell: Cell, bias: bool, extras: Extras) -> tuple[str, ...]:

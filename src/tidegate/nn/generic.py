@@ -16,7 +16,9 @@ from torch import Tensor
 
 from tidegate import native
 from tidegate.errors import ConfigError, LayerError
+from tidegate.nn.operator import memory_error, side_by_side, whole
 from tidegate.nn.threads import follow_torch
+from tidegate.nn.transforms import FORWARD_MODE, FUNC, SECOND, has_tangent, transformed
 
 State = dict[str, Tensor]
 
@@ -76,12 +78,21 @@ def layer(
         return _by_equations(cell, x, lengths, state, weights, options)
     held = None if lengths is None else lengths.to("cpu", torch.int64)
     flat = [part if part is not None else x.new_empty(0) for each in weights for part in each]
+    if not torch.compiler.is_compiling():
+        _refuse_transforms((x, *state.values(), *flat))
     keep = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *state.values(), *flat))
     total = len(x) * x.shape[1] if held is None or torch.compiler.is_compiling() else int(held.sum())
     y, h, c, _ = torch.ops.tidegate.generic(
         cell, x, held, state["h"], state.get("c"), flat, not options.reset_after, options.layer_norm, options.eps, total, keep
     )
     return y, {"h": h, "c": c} if cell == "lstm" else {"h": h}
+
+
+def _refuse_transforms(tensors: Sequence[Tensor]) -> None:
+    if transformed():
+        raise LayerError(FUNC)
+    if has_tangent(tensors):
+        raise LayerError(FORWARD_MODE)
 
 
 def _native_serves(x: Tensor) -> bool:
@@ -263,11 +274,10 @@ class _Given(NamedTuple):
 
     def readable(self) -> _Given:
         """The same values where the core can read them: neighbouring features side by side, the rest contiguous."""
-        x = self.x if self.x.stride(-1) == 1 or self.x.shape[-1] <= 1 else self.x.contiguous()
-        c0 = None if self.c0 is None else self.c0.contiguous()
-        lengths = None if self.lengths is None else self.lengths.contiguous()
-        rest = ([w.contiguous() for w in self.weights], *self[6:])
-        return _Given(self.cell, x, lengths, self.h0.contiguous(), c0, *rest)
+        weights = [whole(w) for w in self.weights]
+        return self._replace(
+            x=side_by_side(self.x), lengths=whole(self.lengths), h0=whole(self.h0), c0=whole(self.c0), weights=weights
+        )
 
 
 def _address(x: Tensor | None) -> int:
@@ -334,18 +344,15 @@ def _time_first(x: Tensor) -> bool:
 
 def _run(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     follow_torch()
-    given = _Given(*arguments[:9]).readable()
     try:
+        given = _Given(*arguments[:9]).readable()
         y, hn, cn, reserve = outputs = _outputs(*arguments)
     except RuntimeError as error:
-        raise _memory_error(error) from None
+        raise memory_error(error) from None
     call, extras = _calls(given)
     if reserve.numel() and native.generic_reserve_bytes(call, extras) > reserve.numel():
         raise LayerError(f"total: expected at least the sum of the lengths, got {arguments[9]}")
-    try:
-        native.generic_forward(call, extras, _address(y), y.stride(0), y.stride(1), _address(hn), _address(cn), _address(reserve))
-    except ValueError as error:
-        raise LayerError(str(error)) from None
+    native.generic_forward(call, extras, _address(y), y.stride(0), y.stride(1), _address(hn), _address(cn), _address(reserve))
     return outputs
 
 
@@ -363,25 +370,16 @@ def _run_backward(*arguments: Any) -> list[Tensor]:
     try:
         found = _gradients(*arguments)
     except RuntimeError as error:
-        raise _memory_error(error) from None
+        raise memory_error(error) from None
     dx, dh0, dc0 = found[:3]
-    dy = dy if dy is None or dy.stride(-1) == 1 else dy.contiguous()
-    dhn, dcn = (None if part is None else part.contiguous() for part in (dhn, dcn))
+    dy, dhn, dcn = None if dy is None else side_by_side(dy), whole(dhn), whole(dcn)
     dy_strides: tuple[int, int] = (0, 0) if dy is None else (dy.stride(0), dy.stride(1))
     dx_strides: tuple[int, int] = (dx.stride(0), dx.stride(1)) if wanted[0] else (0, 0)
-    try:
-        native.generic_backward(
-            *_calls(given), _address(reserve), _address(dy), *dy_strides, _address(dhn), _address(dcn),
-            _address(dx), *dx_strides, _address(dh0), _address(dc0), *_split(found[3:]),
-        )  # fmt: skip
-    except ValueError as error:
-        raise LayerError(str(error)) from None
+    native.generic_backward(
+        *_calls(given), _address(reserve), _address(dy), *dy_strides, _address(dhn), _address(dcn),
+        _address(dx), *dx_strides, _address(dh0), _address(dc0), *_split(found[3:]),
+    )  # fmt: skip
     return found
-
-
-def _memory_error(error: RuntimeError) -> Exception:
-    """torch's error for memory that could not be had as Python's own; another one as it is."""
-    return MemoryError(str(error)) if "allocate memory" in str(error) else error
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
@@ -404,7 +402,7 @@ def _differentiate(ctx: Any, dy: Tensor | None, dhn: Tensor | None, dcn: Tensor 
 
 
 def _refuse_twice(ctx: Any, *gradients: Any) -> Any:
-    raise LayerError("second derivative: the native path has none; build the layer with reference=True, which runs the equations")
+    raise LayerError(SECOND)
 
 
 torch.library.custom_op(

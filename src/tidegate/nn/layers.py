@@ -15,12 +15,20 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tidegate.errors import ConfigError, LayerError
-from tidegate.nn.checks import check_flags, check_input, check_like, check_rates, check_sizes, check_state, checked_lengths
-from tidegate.nn.extras import Extras, check_extras, fields, shapes
+from tidegate.nn.checks import (
+    check_flags,
+    check_input,
+    check_like,
+    check_state,
+    checked_lengths,
+    checked_rates,
+    checked_sizes,
+)
+from tidegate.nn.extras import Extras, checked_extras, fields, shapes
 from tidegate.nn.masks import Rates
 from tidegate.nn.ops import TorchOps
 from tidegate.nn.packed import Part, gather, grid_of, spread
-from tidegate.nn.stack import Settings, State, run
+from tidegate.nn.stack import Settings, State, run, takes_packed
 from tidegate.spec import Cell
 
 _OPS = TorchOps()
@@ -57,15 +65,17 @@ class _Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        check_flags(name, bias=bias, batch_first=batch_first)
-        check_rates(name, num_layers, dropout, zoneout=zoneout, state_dropout=state_dropout)
-        check_extras(name, hidden_size, extras, recompute=recompute, zoneout=zoneout, state_dropout=state_dropout)
+        sizes = checked_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_flags(
+            name, bias=bias, batch_first=batch_first, bidirectional=bidirectional, reference=reference, recompute=recompute
+        )
+        rates = checked_rates(name, num_layers, dropout, zoneout=zoneout, state_dropout=state_dropout)
+        extras = checked_extras(name, hidden_size, extras, recompute=recompute, zoneout=zoneout, state_dropout=state_dropout)
         self.cell: Cell = cell
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers = sizes
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.reference, self.recompute = reference, recompute
-        self.zoneout, self.state_dropout = float(zoneout), float(state_dropout)
+        self.dropout, self.zoneout, self.state_dropout = rates
         self.proj_size, self.layer_norm, self.reset_after = extras
         directions = 2 if bidirectional else 1
         own = shapes(cell, input_size, hidden_size, num_layers, directions, bias, extras)
@@ -146,15 +156,26 @@ class _Recurrent(nn.Module):
             check_state(state, self.parts, (self.num_layers * settings.directions, batch), self._state_sizes(), weights[0][0])
             if x.sorted_indices is not None:
                 state = tuple([s.index_select(1, x.sorted_indices) for s in state])
-        grid = grid_of(x.batch_sizes, data.device, split=not self.reference)
+        if takes_packed(settings, data):
+            part = Part(0, batch, len(x.batch_sizes), None, len(data), x.batch_sizes)
+            (y,), final = run(_OPS, settings, weights, [part], [data], state, lambda xs: [self._dropped(xs[0], False)])
+        else:
+            y, final = self._run_padded(x.batch_sizes, data, state, weights, settings)
+        if x.unsorted_indices is not None:
+            final = tuple([s.index_select(1, x.unsorted_indices) for s in final])
+        return PackedSequence(y, x.batch_sizes, x.sorted_indices, x.unsorted_indices), final
+
+    def _run_padded(
+        self, batch_sizes: Tensor, data: Tensor, state: State | None, weights: list[tuple[Tensor, ...]], settings: Settings
+    ) -> tuple[Tensor, State]:
+        """Packed rows through the paths that want padded ones."""
+        grid = grid_of(batch_sizes, data.device, split=not self.reference)
 
         def between(xs: list[Tensor]) -> list[Tensor]:
             return spread(self._drop(gather(xs, grid)), grid) if self._drops() else xs
 
         ys, final = run(_OPS, settings, weights, grid.parts, spread(data, grid), state, between)
-        if x.unsorted_indices is not None:
-            final = tuple([s.index_select(1, x.unsorted_indices) for s in final])
-        return PackedSequence(gather(ys, grid), x.batch_sizes, x.sorted_indices, x.unsorted_indices), final
+        return gather(ys, grid), final
 
     def _cast(self, x: Tensor, state: State | None, weight: Tensor) -> tuple[Tensor, State | None]:
         """Under autocast the layer computes in the dtype of its weights; else x must have it."""

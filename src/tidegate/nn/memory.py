@@ -6,6 +6,9 @@ costs a tenth of the forward pass of a small net.
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import count
+from threading import Lock
 from typing import Any, final
 
 import numpy as np
@@ -19,9 +22,14 @@ ALIGNED = 64  # bytes, a cache line and the core's widest vector
 LEAST = 1 << 16  # smaller pieces come from torch
 MOST_KEPT = 128 << 20  # bytes that wait for their next use, all together
 
-# Free blocks by size. List and dict operations are atomic, and a block may come back while another is asked for: no lock is held.
-_free: dict[int, list[Block]] = {}
+# Free blocks by size with the number of their return, oldest first. Who cannot have the lock at once does without the store: a
+# block may come back inside `borrow` itself, when the collector runs there, and in the child of a process that forked meanwhile
+# the lock is held for ever.
+_free: dict[int, deque[tuple[int, Block]]] = {}
 _kept = 0
+_returns = count()
+_lock = Lock()
+_acquire, _release = _lock.acquire, _lock.release
 
 
 @final
@@ -31,21 +39,17 @@ class _Lease(np.ndarray):
     block: Block | None = None
 
     def __del__(self) -> None:
-        block = self.block
-        if block is not None:
-            _give_back(block)
+        if self.block is not None:
+            _give_back(self.block)
 
 
 def borrow(size: int) -> Tensor:
     """(size,) uint8, aligned, not initialised. A tensor like any other: it may be saved, shared and outlive this module."""
     if size < LEAST:
         return torch.empty(size, dtype=torch.uint8)
-    global _kept
     rounded = _rounded(size)
-    try:
-        block = _free.get(rounded, []).pop()
-        _kept -= rounded
-    except IndexError:
+    block = _taken(rounded)
+    if block is None:
         raw = np.empty(rounded + ALIGNED, np.uint8)
         start = -raw.ctypes.data % ALIGNED
         block = raw[start : start + rounded]
@@ -56,12 +60,47 @@ def borrow(size: int) -> Tensor:
 
 def _rounded(size: int) -> int:
     """Up by at most an eighth, so that sizes that differ a little share blocks."""
-    step = 1 << max(size.bit_length() - 4, 12)
-    return -(-size // step) * step
+    step = 1 << size.bit_length() - 4
+    return size + step - 1 & -step
+
+
+def _taken(size: int) -> Block | None:
+    """The block of this size that came back last."""
+    global _kept
+    if not _acquire(False):
+        return None
+    try:
+        blocks = _free.get(size)
+        if not blocks:
+            return None
+        _kept -= size
+        return blocks.pop()[1]
+    finally:
+        _release()
+
+
+def _evict(size: int) -> None:
+    """Room for so many bytes more; the lock is held."""
+    global _kept
+    while _kept + size > MOST_KEPT:
+        oldest = min((blocks for blocks in _free.values() if blocks), key=lambda blocks: blocks[0][0])
+        _kept -= len(oldest[0][1])
+        oldest.popleft()
 
 
 def _give_back(block: Block) -> None:
+    """Keeps the block, and no longer those that came back first where all would pass the bound."""
     global _kept
-    if _kept + len(block) <= MOST_KEPT:
-        _kept += len(block)
-        _free.setdefault(len(block), []).append(block)
+    size = len(block)
+    if size > MOST_KEPT or not _acquire(False):
+        return
+    try:
+        if _kept + size > MOST_KEPT:
+            _evict(size)
+        blocks = _free.get(size)
+        if blocks is None:
+            blocks = _free[size] = deque()
+        blocks.append((next(_returns), block))
+        _kept += size
+    finally:
+        _release()

@@ -11,28 +11,25 @@ traced and fake tensors pass through it. Checks what would be read past its end;
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from tidegate import native
 from tidegate.errors import LayerError
 from tidegate.nn.memory import borrow
 from tidegate.nn.threads import follow_torch
+from tidegate.nn.transforms import FORWARD_MODE, SECOND, VMAP, has_tangent, transformed
 
 DTYPES = {torch.float32: 0, torch.float64: 1}
 _GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
 _INPUTS = (
     "str cell, Tensor x, Tensor? lengths, Tensor? h0, Tensor? c0, Tensor[] weights, Tensor? zone_h, Tensor? zone_c, "
-    "Tensor? drop_h, SymInt total, bool batch_first, bool recompute"
+    "Tensor? drop_h, SymInt total, bool batch_first, bool recompute, Tensor? batch_sizes, SymInt packed_batch"
 )
-_TWICE = "the native path has no second derivative: build the layer with reference=True, which runs the equations step by step"
-_FORWARD_MODE = "the native path has no forward-mode derivative: build the layer with reference=True"
-_VMAP = "vmap: expected a whole batch; pass the mapped axis as the batch axis, or build the layer with reference=True"
-
+MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 Ways: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
@@ -40,8 +37,8 @@ class Inputs(NamedTuple):
     """What one layer reads. D directions; every tensor of the dtype of x but lengths, int64."""
 
     cell: str  # rnn_tanh, rnn_relu, lstm or gru
-    x: Tensor  # (B, T, I) or (T, B, I), any strides
-    lengths: Tensor | None  # (B,) from 0 to T
+    x: Tensor  # (B, T, I) or (T, B, I), any strides; or packed, (N, I)
+    lengths: Tensor | None  # (B,) from 0 to T; None: all T, or packed
     h0: Tensor | None  # (D, B, H); None: zeros
     c0: Tensor | None  # (D, B, H), the LSTM's
     weights: tuple[Tensor, ...]  # weight_ih (G, I), weight_hh (G, H), bias_ih, bias_hh (G,) of each direction; or without biases
@@ -51,6 +48,8 @@ class Inputs(NamedTuple):
     total: int  # at least the sum of the lengths: sizes what is kept for backward
     batch_first: bool
     recompute: bool  # keep the states alone, and build the gates again in the backward pass
+    batch_sizes: Tensor | None = None  # (T,) int64 of a packed x, as PackedSequence's; y is packed too, (N, D*H)
+    packed_batch: int = 0  # B of a packed x: batch_sizes[0]
 
 
 class Sizes(NamedTuple):
@@ -82,7 +81,7 @@ def layer(given: Inputs) -> Ways:
     if torch.compiler.is_compiling() or not _plain(given):
         return torch.ops.tidegate.recurrent(*given)  # type: ignore[no-any-return]
     sizes(given)
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if transformed():
         return _apply(_Transformed, True, *_flat(given))[:3]  # type: ignore[no-any-return]
     if _differentiable(given):
         return _apply(_Layer, True, *_flat(given))  # type: ignore[no-any-return]
@@ -106,13 +105,7 @@ def _differentiable(given: Inputs) -> bool:
     tensors = [t for t in (*given[1:5], *given.weights, *given[6:9]) if isinstance(t, Tensor)]
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return True
-    return forward_ad._current_level >= 0 and any(_tangent(t) is not None for t in tensors)
-
-
-def _tangent(x: Tensor) -> Tensor | None:
-    unpack: Any = forward_ad.unpack_dual  # torch leaves it untyped
-    tangent: Tensor | None = unpack(x).tangent
-    return tangent
+    return has_tangent(tensors)
 
 
 def sizes(given: Inputs) -> Sizes:
@@ -124,10 +117,12 @@ def sizes(given: Inputs) -> Sizes:
         raise LayerError(f"weights: expected 2 or 4 a direction, got {len(weights)}")
     each = _each(weights)
     directions, hidden = len(weights) // each, weights[1].shape[-1]
-    if x.dim() != 3 or x.dtype not in DTYPES:
-        raise LayerError(f"x: expected three axes of float32 or float64, got {tuple(x.shape)} of {x.dtype}")
-    batch, steps = (x.shape[0], x.shape[1]) if given.batch_first else (x.shape[1], x.shape[0])
-    found = Sizes(batch, steps, x.shape[2], hidden, directions)
+    packed = given.batch_sizes is not None
+    if x.dim() != (2 if packed else 3) or x.dtype not in DTYPES:
+        axes = "two" if packed else "three"
+        raise LayerError(f"x: expected {axes} axes of float32 or float64, got {tuple(x.shape)} of {x.dtype}")
+    batch, steps = _extent(given)
+    found = Sizes(batch, steps, x.shape[-1], hidden, directions)
     gates = _GATES[given.cell] * hidden
     state = (directions, batch, hidden)
     zone = tuple((directions, _zone_steps(z, steps), batch, hidden) for z in (given.zone_h, given.zone_c))
@@ -137,14 +132,37 @@ def sizes(given: Inputs) -> Sizes:
     shapes = ((gates, found.I), (gates, hidden), (gates,), (gates,))
     wanted += [(f"weights[{k}]", w, shapes[k % each]) for k, w in enumerate(weights)]
     for name, tensor, shape in wanted:
-        if tensor is not None and (tuple(tensor.shape) != shape or tensor.dtype != x.dtype):
-            raise LayerError(f"{name}: expected {shape} of {x.dtype}, got {tuple(tensor.shape)} of {tensor.dtype}")
+        if tensor is not None and (tuple(tensor.shape) != shape or tensor.dtype != x.dtype or tensor.device != x.device):
+            got = f"{tuple(tensor.shape)} of {tensor.dtype}"
+            where = "" if tensor.device == x.device else f" on {tensor.device}; expected it on {x.device} as x"
+            raise LayerError(f"{name}: expected {shape} of {x.dtype}, got {got}{where}")
     lengths = given.lengths
-    if lengths is None and given.total < batch * steps:
+    if packed:
+        _check_packed(given)
+    elif lengths is None and given.total < batch * steps:
         raise LayerError(f"total: expected {batch * steps} for rows without lengths, got {given.total}")
     if lengths is not None and (tuple(lengths.shape) != (batch,) or lengths.dtype != torch.int64):
         raise LayerError(f"lengths: expected ({batch},) of torch.int64, got {tuple(lengths.shape)} of {lengths.dtype}")
     return found
+
+
+def _extent(given: Inputs) -> tuple[int, int]:
+    """B and T."""
+    if given.batch_sizes is not None:
+        return given.packed_batch, given.batch_sizes.shape[0]
+    shape = given.x.shape
+    return (shape[0], shape[1]) if given.batch_first else (shape[1], shape[0])
+
+
+def _check_packed(given: Inputs) -> None:
+    sizes: Any = given.batch_sizes
+    if sizes.dtype != torch.int64 or sizes.dim() != 1 or given.lengths is not None or given.total != given.x.shape[0]:
+        raise LayerError(
+            f"batch_sizes: expected (T,) of torch.int64 that add up to the {given.x.shape[0]} rows of x, and no lengths, got "
+            f"{tuple(sizes.shape)} of {sizes.dtype}, total {given.total}"
+        )
+    if type(sizes) is Tensor and not sizes.is_meta and int(sizes.sum()) != given.total:
+        raise LayerError(f"batch_sizes: expected a sum of {given.total}, the rows of x, got {int(sizes.sum())}")
 
 
 def _each(weights: tuple[Tensor, ...]) -> int:
@@ -157,27 +175,26 @@ def _zone_steps(zone: Tensor | None, steps: int) -> int:
 
 
 def _sizes_unchecked(given: Inputs) -> Sizes:
-    x, weights = given.x, given.weights
-    batch, steps, size = x.shape if given.batch_first else (x.shape[1], x.shape[0], x.shape[2])
-    return Sizes(batch, steps, size, weights[1].shape[1], len(weights) // _each(weights))
+    return Sizes(*_extent(given), given.x.shape[-1], given.weights[1].shape[1], len(given.weights) // _each(given.weights))
 
 
-def _rows(x: Tensor) -> Tensor:
+def side_by_side(x: Tensor) -> Tensor:
     """With neighbouring features side by side, as the core reads them."""
     x = x.resolve_neg()
     return x if x.shape[-1] <= 1 or x.stride(-1) == 1 else x.contiguous()
 
 
-def _whole(x: Tensor | None) -> Tensor | None:
+def whole(x: MaybeTensor) -> MaybeTensor:
+    """Contiguous, as the core reads what has no strides."""
     return x if x is None else x.resolve_neg().contiguous()
 
 
 def _readable(given: Inputs) -> Inputs:
     """The same values where the core can read them."""
     return Inputs(
-        given.cell, _rows(given.x), _whole(given.lengths), _whole(given.h0), _whole(given.c0),
-        tuple([w.contiguous() for w in given.weights]), _whole(given.zone_h), _whole(given.zone_c), _whole(given.drop_h),
-        *given[9:],
+        given.cell, side_by_side(given.x), whole(given.lengths), whole(given.h0), whole(given.c0),
+        tuple([w.contiguous() for w in given.weights]), whole(given.zone_h), whole(given.zone_c), whole(given.drop_h),
+        *given[9:12], whole(given.batch_sizes), given.packed_batch,
     )  # fmt: skip
 
 
@@ -186,7 +203,9 @@ def _at(x: Tensor | None) -> int:
 
 
 def _strides(x: Tensor, batch_first: bool) -> tuple[int, int]:
-    """Strides of the batch and of time."""
+    """Strides of the batch and of time; packed, of its rows."""
+    if x.dim() == 2:
+        return x.stride(0), 0
     return (x.stride(0), x.stride(1)) if batch_first else (x.stride(1), x.stride(0))
 
 
@@ -205,7 +224,7 @@ def _call(given: Inputs, size: Sizes) -> native.LayerCall:
         native.CELLS[given.cell], DTYPES[given.x.dtype], size.D, given.recompute, size.B, size.T, size.I, size.H,
         _at(given.lengths), given.x.data_ptr(), x_batch, x_step, _addresses(given.weights, _each(given.weights)),
         _at(given.h0), _at(given.c0), _at(given.zone_h), _at(given.zone_c), size.T if zone is None else zone.shape[1],
-        _at(given.drop_h),
+        _at(given.drop_h), _at(given.batch_sizes),
     )  # fmt: skip
 
 
@@ -229,26 +248,27 @@ def reserve_bytes(given: Inputs, size: Sizes) -> int:
 
 def _outputs(given: Inputs, size: Sizes, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     new = given.x.new_empty
-    outer = (size.B, size.T) if given.batch_first else (size.T, size.B)
-    y, hn = new((*outer, size.D * size.H)), new((size.D, size.B, size.H))
+    y, hn = new((*given.x.shape[:-1], size.D * size.H)), new((size.D, size.B, size.H))
     cn = torch.empty_like(hn) if given.cell == "lstm" else new(0)
     return y, hn, cn, new(reserve_bytes(given, size) if keep else 0, dtype=torch.uint8)
 
 
-def _memory_error(error: RuntimeError) -> MemoryError | None:
-    return MemoryError(str(error)) if "allocate memory" in str(error) else None
+def memory_error(error: RuntimeError) -> Exception:
+    """torch's error for memory that could not be had as Python's own; another one as it is."""
+    return MemoryError(str(error)) if "allocate memory" in str(error) else error
 
 
 def _run(given: Inputs, *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Forward through the core; shapes are checked by the caller."""
     follow_torch()
-    given, size = _readable(given), _sizes_unchecked(given)
+    size = _sizes_unchecked(given)
     try:
+        given = _readable(given)
         y, hn, cn, reserve = _outputs(given, size, False)
         if keep:
             reserve = borrow(reserve_bytes(given, size))
     except RuntimeError as error:
-        raise _memory_error(error) or error from None
+        raise memory_error(error) from None
     call = _call(given, size)
     if keep and given.lengths is not None and native.reserve_bytes(call) > reserve.numel():
         raise LayerError(f"total: expected at least the sum of the lengths, got {given.total}")
@@ -283,15 +303,16 @@ def _gradients(given: Inputs, wanted: tuple[bool, ...], size: Sizes) -> Gradient
 
 def _run_backward(given: Inputs, incoming: Incoming) -> Gradients:
     follow_torch()
-    given, size = _readable(given), _sizes_unchecked(given)
+    size = _sizes_unchecked(given)
     y, reserve, dy, dhn, dcn, wanted = incoming
-    y, dy, dhn, dcn = _rows(y), None if dy is None else _rows(dy), _whole(dhn), _whole(dcn)
-    if reserve.data_ptr() % 64:  # saved and brought back by a hook that does not align
-        reserve = reserve.clone()
     try:
+        given = _readable(given)
+        y, dy, dhn, dcn = side_by_side(y), None if dy is None else side_by_side(dy), whole(dhn), whole(dcn)
+        if reserve.data_ptr() % 64:  # saved and brought back by a hook that does not align
+            reserve = reserve.clone()
         dx, dh0, dc0, dweights = found = _gradients(given, wanted, size)
     except RuntimeError as error:
-        raise _memory_error(error) or error from None
+        raise memory_error(error) from None
     if not size.B:  # no row: the core leaves without a reserve
         for gradient in dweights:
             gradient.zero_()
@@ -314,7 +335,8 @@ def _flat(given: Inputs) -> tuple[Any, ...]:
     return (*given[:5], *given[6:], *given.weights)
 
 
-_OTHERS = len(Inputs._fields) - 1  # of _flat before the weights
+_COUNT = len(Inputs._fields)
+_OTHERS = _COUNT - 1  # of _flat before the weights
 
 
 def _inputs(flat: tuple[Any, ...]) -> Inputs:
@@ -333,9 +355,12 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dhn: Tensor | None, dcn: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        y, reserve, x, lengths, h0, c0, zone_h, zone_c, drop_h, *weights = ctx.saved_tensors
-        cell, *rest = ctx.rest
-        given = Inputs(cell, x, lengths, h0, c0, tuple(weights), zone_h, zone_c, drop_h, *rest)
+        y, reserve, x, lengths, h0, c0, zone_h, zone_c, drop_h, batch_sizes, *weights = ctx.saved_tensors
+        cell, total, batch_first, recompute, packed_batch = ctx.rest
+        given = Inputs(
+            cell, x, lengths, h0, c0, tuple(weights), zone_h, zone_c, drop_h, total, batch_first, recompute, batch_sizes,
+            packed_batch,
+        )  # fmt: skip
         need = ctx.needs_input_grad[1:]
         if any(need[5:8]):
             raise LayerError("zone_h, zone_c, drop_h: expected masks without gradients; detach them")
@@ -352,7 +377,7 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise LayerError(_FORWARD_MODE)
+        raise LayerError(FORWARD_MODE)
 
 
 class _Transformed(torch.autograd.Function):
@@ -371,7 +396,7 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        raise LayerError(_VMAP)
+        raise LayerError(VMAP)
 
 
 def _kept(direct: bool, given: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -382,13 +407,13 @@ def _kept(direct: bool, given: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _save(ctx: Any, direct: bool, given: Inputs, y: Tensor, cn: Tensor, reserve: Tensor) -> None:
-    ctx.direct, ctx.rest = direct, (given.cell, *given[9:])
+    ctx.direct, ctx.rest = direct, (given.cell, *given[9:12], given.packed_batch)
     ctx.set_materialize_grads(False)
     if given.cell == "lstm":
         ctx.mark_non_differentiable(reserve)
     else:
         ctx.mark_non_differentiable(reserve, cn)
-    ctx.save_for_backward(y, reserve, *given[1:5], *given[6:9], *given.weights)
+    ctx.save_for_backward(y, reserve, *given[1:5], *given[6:9], given.batch_sizes, *given.weights)
 
 
 class _Twice(torch.autograd.Function):
@@ -411,7 +436,7 @@ class _Twice(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        raise LayerError(f"second derivative: {_TWICE}")
+        raise LayerError(SECOND)
 
 
 def _recurrent(*arguments: Any) -> Ways:
@@ -427,7 +452,7 @@ def _recurrent_keep(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _recurrent_backward(*arguments: Any) -> Gradients:
-    given, incoming = _given(arguments[:12]), Incoming(*arguments[12:])
+    given, incoming = _given(arguments[:_COUNT]), Incoming(*arguments[_COUNT:])
     _check_incoming(given, incoming, sizes(given))
     return _run_backward(given, incoming)
 
@@ -437,8 +462,7 @@ def _given(arguments: tuple[Any, ...]) -> Inputs:
 
 
 def _check_incoming(given: Inputs, incoming: Incoming, size: Sizes) -> None:
-    outer = (size.B, size.T) if given.batch_first else (size.T, size.B)
-    y, state = (*outer, size.D * size.H), (size.D, size.B, size.H)
+    y, state = (*given.x.shape[:-1], size.D * size.H), (size.D, size.B, size.H)
     parts = zip(("y", "dy", "dhn", "dcn"), (incoming.y, *incoming[2:5]), (y, y, state, state), strict=True)
     for name, tensor, shape in parts:
         if tensor is not None and (tuple(tensor.shape) != shape or tensor.dtype != given.x.dtype):
@@ -458,8 +482,8 @@ def _fake_keep(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _fake_backward(*arguments: Any) -> Gradients:
-    given = _readable(_given(arguments[:12]))
-    return _gradients(given, tuple(arguments[17]), sizes(given))
+    given = _readable(_given(arguments[:_COUNT]))
+    return _gradients(given, tuple(arguments[_COUNT + 5]), sizes(given))
 
 
 def _autograd(*arguments: Any) -> Ways:
@@ -471,7 +495,7 @@ def _autograd(*arguments: Any) -> Ways:
 
 
 def _autograd_backward(*arguments: Any) -> Gradients:
-    given, incoming = _given(arguments[:12]), arguments[12:]
+    given, incoming = _given(arguments[:_COUNT]), arguments[_COUNT:]
     dx, dh0, dc0, *dweights = _apply(_Twice, False, len(given.weights), *given[:5], *given[6:], *incoming, *given.weights)
     return dx, dh0, dc0, dweights
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tidegate.nn.transforms import has_tangent, transformed
+
 MOST_PADDING = 4  # padded rows a packed one, in one batch
 SMALL = 1 << 14  # padded rows of a batch that is never split
 
@@ -24,6 +26,7 @@ class Part(NamedTuple):
     steps: int
     lengths: Tensor | None  # (batch,); None: all have all steps
     total: int  # sum of the lengths
+    batch_sizes: Tensor | None = None  # (steps,) where the rows are packed, step after step
 
 
 class Grid(NamedTuple):
@@ -88,6 +91,8 @@ def gather(parts: list[Tensor], grid: Grid) -> Tensor:
 
 
 def _moved(rows: Tensor, index: Tensor, inverse: Tensor | None) -> Tensor:
+    if transformed() or has_tangent((rows,)):
+        return rows.index_select(0, index)
     apply: Any = _Move.apply  # torch leaves it untyped
     moved: Tensor = apply(rows, index, inverse)
     return moved

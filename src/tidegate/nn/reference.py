@@ -40,6 +40,8 @@ def _masked(step: Step, weights: Weights, masks: Masks, direction: int) -> Step:
     """The step with h dropped where it enters weight_hh, and with a share of the old state kept:
 
     h_next = z * h + (1 - z) * step(h)   (Krueger et al. 2016; the LSTM's output reads c_next before its own mask)
+
+    Where z is 1 or 0 the one or the other stays to the last bit, whatever the other holds.
     """
     zones = {part: _walk(zone, direction) for part, zone in (("h", masks.zone_h), ("c", masks.zone_c))}
 
@@ -50,7 +52,8 @@ def _masked(step: Step, weights: Weights, masks: Masks, direction: int) -> Step:
         for part, value in new.items():
             zone = next(zones[part])
             if zone is not None:
-                new[part] = zone * state[part] + (1 - zone) * value
+                mixed = zone * state[part] + (1 - zone) * value
+                new[part] = torch.where(zone == 1, state[part], torch.where(zone == 0, value, mixed))
         return new
 
     return masked

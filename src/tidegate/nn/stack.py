@@ -65,6 +65,11 @@ def run(
     return xs, finals[0] if len(finals) == 1 else _joined(finals, 0)
 
 
+def takes_packed(settings: Settings, x: Tensor) -> bool:
+    """Whether the layers take packed rows as they stand: the native core does."""
+    return not settings.by_equations and not settings.extras.any() and operator.runs(x)
+
+
 def _of_layer(state: State, index: int, directions: int) -> State:
     if state[0].shape[0] == directions:
         return state
@@ -90,11 +95,12 @@ def layer(
         masks = draw(settings.rates, settings.cell, x, (settings.directions, part.steps, part.batch, settings.hidden_size))
     if not settings.by_equations and operator.runs(x):
         h0, c0 = (None, None) if state is None else (state[0], state[1] if len(state) == 2 else None)
-        y, h, c = operator.layer(
-            operator.Inputs(
-                settings.cell, x, part.lengths, h0, c0, weights, *masks, part.total, settings.batch_first, settings.recompute
-            )
-        )
+        packed = 0 if part.batch_sizes is None else part.batch
+        given = operator.Inputs(
+            settings.cell, x, part.lengths, h0, c0, weights, *masks, part.total, settings.batch_first, settings.recompute,
+            part.batch_sizes, packed,
+        )  # fmt: skip
+        y, h, c = operator.layer(given)
         return y, (h, c) if settings.cell == "lstm" else (h,)
     rows = x if settings.batch_first else x.transpose(0, 1)
     y, final = _without_core(ops, settings, weights, part, rows, state, masks)

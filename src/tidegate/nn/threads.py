@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -55,7 +56,21 @@ def _entries() -> tuple[int, int, int] | None:
 
 def _runtimes() -> list[str]:
     """Files of OpenMP runtimes beside torch or in this process, torch's own first."""
-    beside = sorted(str(p) for p in (Path(torch.__file__).parent / "lib").iterdir())
-    maps = Path("/proc/self/maps")
-    mapped = {line.split()[-1] for line in maps.read_text(errors="replace").splitlines()} if maps.exists() else set()
-    return [path for path in [*beside, *sorted(mapped)] if Path(path).name.startswith(("libgomp", "libomp", "libiomp"))]
+    found = [*_files(Path(torch.__file__).parent / "lib"), *_mapped(Path("/proc/self/maps"))]
+    return [path for path in found if Path(path).name.startswith(("libgomp", "libomp", "libiomp"))]
+
+
+def _files(folder: Path) -> Iterable[str]:
+    try:
+        return sorted(str(path) for path in folder.iterdir())
+    except OSError:
+        return ()
+
+
+def _mapped(maps: Path) -> Iterable[str]:
+    """Files in this process's memory; none where the system does not list them, as macOS."""
+    try:
+        lines = maps.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    return sorted({line.split(maxsplit=5)[-1] for line in lines})

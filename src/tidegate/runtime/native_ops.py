@@ -34,8 +34,8 @@ class NativeOps(ArrayOps):
     def __init__(self, *, frozen: bool = False) -> None:
         self._frozen = frozen
         self._recurrent: dict[str, tuple[_Layer, ...]] = {}
-        # By id of the weight, which is kept beside its layout so that no other array can take that id.
-        self._linear: dict[int, tuple[Array, native.PackedLinear]] = {}
+        # By ids of weight and bias, which are kept beside their layout so that no other array can take those ids.
+        self._linear: dict[tuple[int, int], tuple[Array, Array | None, native.PackedLinear]] = {}
 
     def __getstate__(self) -> dict[str, object]:
         """A copy, in this process or another, lays its weights out anew: kernels differ from processor to processor."""
@@ -49,10 +49,11 @@ class NativeOps(ArrayOps):
         return native.linear(_of_dtype(x, dtype), _of_dtype(weight, dtype), None if bias is None else _of_dtype(bias, dtype))
 
     def _packed_linear(self, weight: Array, bias: Array | None) -> native.PackedLinear:
-        found = self._linear.get(id(weight))
+        key = id(weight), id(bias)
+        found = self._linear.get(key)
         if found is None:  # two threads may both lay out; one of the two equal results stays
-            found = self._linear.setdefault(id(weight), (weight, native.PackedLinear(weight, bias)))
-        return found[1]
+            found = self._linear.setdefault(key, (weight, bias, native.PackedLinear(weight, bias)))
+        return found[2]
 
     def recurrent(
         self, block: Recurrent, weights: Mapping[str, Array], x: Array, lengths: Array | None, state: State | None
@@ -61,11 +62,13 @@ class NativeOps(ArrayOps):
         layers = self._layers(block, weights)
         dtype = layers[0].dtype
         if any(array.dtype != dtype for array in (x, *(state or {}).values())):
-            dtype = np.result_type(x, dtype, *(state or {}).values())
-            layers, x = _layers_of(block, weights, dtype), _of_dtype(x, dtype)
+            dtype = np.result_type(x, dtype, *(state or {}).values())  # of this machine's byte order
+            layers, x = layers if dtype == layers[0].dtype else _layers_of(block, weights, dtype), _of_dtype(x, dtype)
         shapes = {part: (rows, len(x), size) for part, (rows, size) in block.state().items()}
         start = {} if state is None else _start(shapes, state, dtype)
         ends = {part: np.empty(shape, dtype) for part, shape in shapes.items()}
+        if lengths is not None and lengths.dtype.kind not in "iu":
+            raise ShapeError(f"lengths: expected {(len(x),)} whole numbers, got {lengths.dtype}")
         lengths = None if lengths is None else np.ascontiguousarray(lengths, np.int64)
         for index, layer in enumerate(layers):
             rows = slice(index * block.directions, (index + 1) * block.directions)
