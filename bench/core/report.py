@@ -23,6 +23,7 @@ from shapes import (
     RECOMPUTE_TIME_MOST,
     SHAPES,
     SHARE,
+    STEP_SHAPES,
     Asked,
     Row,
     rows,
@@ -174,6 +175,21 @@ def shares(found: Results) -> str:
     return table(["row", "asked", "share of the peak", "verdict", "peak GFLOP/s, 2 threads"], lines)
 
 
+def steps(found: Results) -> str:
+    """One step a call: the lower quartile and the times."""
+    lines = []
+    for shape in STEP_SHAPES:
+        results = [found.get(Row("step", cell, shape).name) for cell in CELLS]
+        lines.append([STEP_SHAPES[shape].title(), *(MISSING if result is None else _step(result) for result in results)])
+    return table(["B, T, I = H", *(f"{cell.upper()}: ratio (PyTorch us, ours)" for cell in CELLS)], lines)
+
+
+def _step(result: dict[str, Any]) -> str:
+    two = result["two"]
+    theirs, ours = (1e6 * quartiles(two[side]).median for side in ("over_s", "under_s"))
+    return f"{number(quartiles(ratios(two)).lower)} ({theirs:.0f}, {ours:.0f})"
+
+
 def ragged(found: Results) -> str:
     """Ours with lengths over ours padded."""
     lines = []
@@ -299,6 +315,8 @@ def page(found: Results) -> str:
         "## Inference: forward without gradients",
         "Asked: 1 for LSTM; for GRU and RNN 3, or the ratio at 75 % of the peak where that is less.",
         overview("infer", found),
+        "One step a call, nothing asked: each call lays the weights out anew (a saved model's `stream` does not).",
+        steps(found),
         "## Ragged batches: training with lengths over the padded batch",
         ragged(found),
         "## Memory: forward + backward, B 16, T 2000, I = H 256",

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from measure import Effort, Side, best_threads, pairs, timed
 from mixed import Loop
-from shapes import MEMORY, SHAPES, Row, Shape, flops, spread
+from shapes import MEMORY, SHAPES, STEP_SHAPES, Row, Shape, flops, spread
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
@@ -79,7 +79,7 @@ def inference(layer: nn.Module, x: Tensor | PackedSequence) -> Callable[[], tupl
 
 def speed(row: Row, effort: Effort) -> dict[str, Any]:
     """torch.nn beside tidegate.nn: ours with 2 threads against torch's better number, then 1 thread against 1."""
-    shape = SHAPES[row.shape]
+    shape = STEP_SHAPES[row.shape] if row.kind == "step" else SHAPES[row.shape]
     x, made = batch(shape), layers(shape, row.cell)
     prepare = training if row.kind == "train" else inference
     calls = {side: prepare(layer, x) for side, layer in made.items()}
@@ -187,6 +187,7 @@ def forecaster(row: Row, effort: Effort) -> dict[str, Any]:
 KINDS: dict[str, Callable[[Row, Effort], dict[str, Any]]] = {
     "train": speed,
     "infer": speed,
+    "step": speed,
     "ragged": ragged,
     "memory": memory,
     "mixed": mixed,

@@ -73,6 +73,11 @@ SHAPES = {
     ),
     "4layers-16x200x128": _square(16, 200, 128, (1.3, 2), (5, 8), (4, 8), num_layers=4),
 }
+# One step a call, where laying out the weights and entering the layer is most of it; nothing is asked of them.
+STEP_SHAPES = {
+    f"{batch}x1x{size}": Shape(batch=batch, steps=1, input_size=size, hidden_size=size, asked={})
+    for batch, size in ((1, 64), (1, 512), (8, 512))
+}
 INFERENCE = {"lstm": Asked(1.0), "gru": Asked(3.0), "rnn": Asked(3.0)}
 
 # Shares of the peak in training (2 threads), asked of one shape.
@@ -104,6 +109,7 @@ class Row(NamedTuple):
 def rows() -> dict[str, Row]:
     """Every row of the benchmark, by name."""
     found = [Row(kind, cell, shape) for kind in ("train", "infer") for shape in SHAPES for cell in CELLS]
+    found += [Row("step", cell, shape) for shape in STEP_SHAPES for cell in CELLS]
     found += [Row("ragged", cell, shape) for shape in RAGGED_SHAPES for cell in CELLS]
     found += [Row("memory", cell, "") for cell in CELLS]
     found += [Row("mixed", cell, shape) for shape in MIXED_SHAPES for cell in CELLS]
