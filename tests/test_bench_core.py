@@ -77,7 +77,7 @@ def test_every_row_of_the_plan_is_there(shapes: Any) -> None:
     names = shapes.rows()
     assert len(shapes.SHAPES) == 11
     assert sum(row.kind == "train" for row in names.values()) == sum(row.kind == "infer" for row in names.values()) == 33
-    assert {row.kind for row in names.values()} == {"train", "infer", "ragged", "memory", "mixed", "forecaster"}
+    assert {row.kind for row in names.values()} == {"train", "infer", "step", "ragged", "memory", "mixed", "forecaster"}
     assert all(row.name == name for name, row in names.items())
     assert all(
         set(s.asked) == set(shapes.CELLS) and all(a.aim > a.must for a in s.asked.values()) for s in shapes.SHAPES.values()

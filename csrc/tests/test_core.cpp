@@ -321,6 +321,111 @@ void check_gradients(const Case &c, Inputs in) {
   }
 }
 
+/* The generic loop. Without extras it is the fused one; with them its gradients are those of differences of its own values. */
+void check_generic(Case c, Inputs in) {
+  c.masks = false;
+  c.recompute = 0;
+  const bool norm = generator() % 2, before = c.cell == TG_GRU && generator() % 2, projected = c.cell == TG_LSTM && generator() % 2;
+  const int64_t h_size = c.hidden_size, g = c.gates() * h_size, p = projected ? 1 + int64_t(generator() % uint64_t(h_size)) : h_size;
+  const int64_t row = c.directions * p;
+  in.h0 = draw(c.directions * c.batch * p);
+  std::vector<double> w_hr[2], g_ih[2], g_hh[2], g_c[2], s_c[2];
+  for (int d = 0; d < c.directions; ++d) {
+    in.w_hh[d] = draw(g * p, -0.5, 0.5);
+    if (projected) w_hr[d] = draw(p * h_size, -0.5, 0.5);
+    if (norm) g_ih[d] = draw(g), g_hh[d] = draw(g);
+    if (norm && c.cell == TG_LSTM) g_c[d] = draw(h_size), s_c[d] = draw(h_size);
+  }
+  Held<double> held(c, in);
+  held.layer.zone_h = held.layer.zone_c = held.layer.drop_h = nullptr;
+  const auto data = [](std::vector<double> &v) { return v.empty() ? nullptr : v.data(); };
+  tg_extras extras = {};
+  extras.reset_before = before;
+  extras.layer_norm = norm;
+  extras.proj_size = projected ? p : 0;
+  extras.eps = 1e-5;
+  for (int d = 0; d < c.directions; ++d) {
+    extras.weight_hr[d] = data(w_hr[d]);
+    extras.gain_ih[d] = data(g_ih[d]);
+    extras.gain_hh[d] = data(g_hh[d]);
+    extras.gain_c[d] = data(g_c[d]);
+    extras.shift_c[d] = data(s_c[d]);
+  }
+  const std::string name = c.name() + " generic, norm " + std::to_string(norm) + " before " + std::to_string(before) + " P " + std::to_string(p);
+  std::vector<double> y(size_t(c.batch * c.steps * row)), hn(in.h0.size()), cn(in.c0.size());
+  std::vector<char> reserve(tg_generic_reserve_bytes(&held.layer, &extras));
+  const auto forward = [&](bool keep) {
+    const tg_outputs out = {y.data(), c.steps * row, row, hn.data(), c.cell == TG_LSTM ? cn.data() : nullptr, keep ? reserve.data() : nullptr};
+    expect(tg_generic_forward(&held.layer, &extras, &out) == TG_OK, name + ": forward: " + tg_message());
+  };
+  forward(false);
+  if (!norm && !before && !projected) {
+    const Ran<double> fused = run(c, held, false);
+    expect(worst(y, fused.y) < 1e-12 && worst(hn, fused.hn) < 1e-12, name + ": the fused loop's values");
+  }
+  const std::vector<double> without = y;
+  forward(true);
+  expect(y == without, name + ": the same bits with a reserve");
+  const std::vector<double> dy = draw(int64_t(y.size())), dhn = draw(int64_t(hn.size())), dcn = draw(int64_t(cn.size()));
+  struct Pair {
+    std::vector<double> *values, gradient;
+    const char *what;
+  };
+  std::vector<Pair> pairs;
+  pairs.reserve(32);
+  const auto wanted = [&](std::vector<double> &values, const char *what) -> double * {
+    if (values.empty()) return nullptr;
+    pairs.push_back({&values, std::vector<double>(values.size(), 9.0), what});
+    return pairs.back().gradient.data();
+  };
+  tg_gradients io = {};
+  tg_extra_gradients more = {};
+  io.reserve = reserve.data();
+  io.dy = dy.data();
+  io.dy_batch = c.steps * row;
+  io.dy_step = row;
+  io.dhn = dhn.data();
+  io.dcn = c.cell == TG_LSTM ? dcn.data() : nullptr;
+  io.dx = wanted(held.x, "x");
+  io.dx_batch = held.layer.x_batch;
+  io.dx_step = held.layer.x_step;
+  io.dh0 = wanted(held.h0, "h0");
+  io.dc0 = c.cell == TG_LSTM ? wanted(held.c0, "c0") : nullptr;
+  for (int d = 0; d < c.directions; ++d) {
+    io.dweight_ih[d] = wanted(held.w_ih[d], "weight_ih");
+    io.dweight_hh[d] = wanted(held.w_hh[d], "weight_hh");
+    io.dbias_ih[d] = wanted(held.b_ih[d], "bias_ih");
+    io.dbias_hh[d] = wanted(held.b_hh[d], "bias_hh");
+    more.dweight_hr[d] = wanted(w_hr[d], "weight_hr");
+    more.dgain_ih[d] = wanted(g_ih[d], "gain_ih");
+    more.dgain_hh[d] = wanted(g_hh[d], "gain_hh");
+    more.dgain_c[d] = wanted(g_c[d], "gain_c");
+    more.dshift_c[d] = wanted(s_c[d], "shift_c");
+  }
+  expect(tg_generic_backward(&held.layer, &extras, &io, &more) == TG_OK, name + ": backward: " + tg_message());
+  const auto loss = [&] {
+    forward(false);
+    double sum = 0;
+    for (size_t k = 0; k < dy.size(); ++k) sum += dy[k] * y[k];
+    for (size_t k = 0; k < dhn.size(); ++k) sum += dhn[k] * hn[k];
+    for (size_t k = 0; k < dcn.size() && c.cell == TG_LSTM; ++k) sum += dcn[k] * cn[k];
+    return sum;
+  };
+  for (const Pair &pair : pairs)
+    for (int k = 0; k < 3; ++k) {
+      const size_t at = generator() % pair.values->size();
+      double &value = (*pair.values)[at];
+      const double kept = value, step = 1e-6;
+      value = kept + step;
+      const double up = loss();
+      value = kept - step;
+      const double down = loss();
+      value = kept;
+      const double slope = (up - down) / (2 * step);
+      expect(std::fabs(pair.gradient[at] - slope) < 2e-4 * (1 + std::fabs(slope)), name + ": gradient of " + pair.what);
+    }
+}
+
 /* A row's numbers are the same alone, cut in two, and on any number of threads. */
 void check_bits(const Case &c, const Inputs &in) {
   const Held<float> held(c, in);
@@ -418,6 +523,7 @@ int main(int argc, char **argv) {
       if (!c.masks) check_bits(c, in);
       if (c.batch && c.steps) check_gradients(c, in);
       if (c.batch && c.steps) check_packed(c, in);
+      check_generic(c, in);
     }
   }
   check_refusals();

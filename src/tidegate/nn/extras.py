@@ -5,6 +5,7 @@ A layer with extras runs on the generic step loop (nn/generic.py), which is slow
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from tidegate.errors import ConfigError
@@ -43,6 +44,7 @@ def checked_extras(
     return extras._replace(proj_size=int(size))
 
 
+@lru_cache(maxsize=64)
 def fields(cell: Cell, bias: bool, extras: Extras) -> tuple[str, ...]:
     """The parameters of one direction, in torch.nn's order, then those that torch lacks."""
     names = ["weight_ih", "weight_hh"]
