@@ -33,9 +33,11 @@ Split split(const tg_layer &layer, int gates, int threads) {
 void add_group(Plan *plan, const std::vector<int64_t> &sorted, const tg_layer &layer, int which, int groups, int64_t *at) {
   Group group = {};
   int64_t *order = at;
-  for (size_t k = 0; k < sorted.size(); ++k) { /* to and fro, so that the totals are even: 0 1 1 0 0 1 1 0 */
-    const int place = int(k % size_t(groups)), turn = int(k / size_t(groups) % 2);
-    if ((turn ? groups - 1 - place : place) == which) order[group.rows++] = sorted[k];
+  /* Rows of one length stay beside their neighbours; others go to and fro, so that the totals are even: 0 1 1 0 0 1 1 0. */
+  const size_t all = sorted.size(), each = size_t(groups);
+  for (size_t k = 0; k < all; ++k) {
+    const size_t place = k % each, owner = !layer.lengths ? k * each / all : k / each % 2 ? each - 1 - place : place;
+    if (owner == size_t(which)) order[group.rows++] = sorted[k];
   }
   const auto length = [&](int64_t k) { return layer.lengths ? layer.lengths[order[k]] : layer.steps; };
   group.steps = group.rows ? length(0) : 0;

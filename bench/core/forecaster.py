@@ -1,6 +1,6 @@
-"""Fit the README's forecaster once, in a process of its own. In: with or without the core. Out: seconds and steps, on stdout.
+"""Fit the README's forecaster once, in a process of its own. In: with or without the core, the cell. Out: seconds and steps.
 
-python bench/core/forecaster.py with|without
+python bench/core/forecaster.py with|without lstm|gru
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
 
         native.require()
     torch.set_num_threads(2)
-    options = OPTIONS | (SMALL if os.environ.get("TIDEGATE_BENCH_SMALL") else {})
+    options = OPTIONS | {"cell": sys.argv[2]} | (SMALL if os.environ.get("TIDEGATE_BENCH_SMALL") else {})
     data = files("tidegate") / "bundled" / "seattle-weather.csv"
     began = time.perf_counter()
     model = tg.Forecaster(**options).fit(data, target="temp_max", time="date")

@@ -263,14 +263,16 @@ def mixed(found: Results) -> str:
 
 def forecaster(found: Results) -> str:
     """The README's forecaster, end to end."""
-    result = found.get("forecaster")
-    if result is None:
-        return f"README's forecaster with its default steps: {MISSING}."
-    with_core, without = result["with"]["fit_s"] / 60, result["without"]["fit_s"] / 60
-    return (
-        f"README's forecaster with its default {result['with']['steps']:,} steps: {with_core:.1f} minutes with the core, "
-        f"{without:.1f} without it: {int(without - with_core)} whole minutes gained ([json](results/forecaster.json))."
-    )
+    lines = []
+    for row in (row for row in rows().values() if row.kind == "forecaster"):
+        result = found.get(row.name)
+        if result is None:
+            lines.append([row.cell.upper(), MISSING, *[""] * 4])
+            continue
+        seconds = [result[core]["fit_s"] for core in ("with", "without")]
+        gained = int((seconds[1] - seconds[0]) / 60)
+        lines.append([row.cell.upper(), f"{result['with']['steps']:,}", *map(number, seconds), str(gained), link(row)])
+    return table(["cell", "steps", "seconds with the core", "without", "whole minutes gained", "raw"], lines)
 
 
 def machines(found: Results) -> str:
@@ -324,7 +326,7 @@ def page(found: Results) -> str:
         "## A training loop that mixes torch and the layer: Linear, layer, LayerNorm, Linear, Adam; 2 threads",
         "Any layer between torch's parts takes their data out of the caches: the columns around torch.nn show how much that is.",
         mixed(found),
-        "## End to end",
+        "## End to end: the README's forecaster with its default steps and sizes; the LSTM is its default",
         forecaster(found),
         "## Machine",
         machines(found),

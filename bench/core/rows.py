@@ -174,10 +174,11 @@ def mixed(row: Row, effort: Effort) -> dict[str, Any]:
 
 
 def forecaster(row: Row, effort: Effort) -> dict[str, Any]:
-    """The README's forecaster with its default steps and size, fitted with and without the core, each in its own process."""
+    """The README's forecaster with its default steps and sizes, fitted with and without the core, each in its own process."""
     found: dict[str, Any] = {}
     for core in ("with", "without"):
-        done = subprocess.run([sys.executable, str(HERE / "forecaster.py"), core], capture_output=True, text=True, check=False)
+        words = [sys.executable, str(HERE / "forecaster.py"), core, row.cell]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{row.name}: the fit {core} the core failed:\n{done.stderr.strip()}")
         found[core] = json.loads(done.stdout.splitlines()[-1])

@@ -113,7 +113,7 @@ def rows() -> dict[str, Row]:
     found += [Row("ragged", cell, shape) for shape in RAGGED_SHAPES for cell in CELLS]
     found += [Row("memory", cell, "") for cell in CELLS]
     found += [Row("mixed", cell, shape) for shape in MIXED_SHAPES for cell in CELLS]
-    found += [Row("forecaster", "", "")]
+    found += [Row("forecaster", cell, "") for cell in ("lstm", "gru")]  # the default, and the one that torch has no kernel for
     return {row.name: row for row in found}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -464,3 +466,9 @@ def test_windows_that_overlap_in_memory_and_negated_views(cell: str) -> None:
     torch.testing.assert_close(*grads)
     negated = torch._neg_view(draw((T, B, I)))
     torch.testing.assert_close(mine(negated)[0], theirs(negated)[0])
+
+
+def test_the_import_leaves_torchs_compiler_alone() -> None:
+    code = "import sys, tidegate.nn; sys.exit('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 0, "torch._dynamo takes longer to import than all else"
