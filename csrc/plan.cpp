@@ -30,15 +30,34 @@ Split split(const tg_layer &layer, int gates, int threads) {
   return {int(std::min<int64_t>(each, layer.batch)), 1};
 }
 
-void add_group(Plan *plan, const std::vector<int64_t> &sorted, const tg_layer &layer, int which, int groups, int64_t *at) {
+/* The group of each row, longest row first. Neighbours stay together where they can, since a thread's rows then follow each other in
+ * memory: rows of one length in equal shares; others a few of like length at a time, to the group with the fewest steps so far. */
+std::vector<int> owners(const std::vector<int64_t> &sorted, const tg_layer &layer, int groups) {
+  const size_t all = sorted.size();
+  std::vector<int> owner(all);
+  std::vector<int64_t> steps(size_t(groups), 0);
+  const size_t most_together = std::clamp<size_t>(all / (4 * size_t(groups)), 1, 4);
+  for (size_t k = 0; k < all;) {
+    if (!layer.lengths) {
+      owner[k] = int(k * size_t(groups) / all);
+      ++k;
+      continue;
+    }
+    const int64_t longest = layer.lengths[sorted[k]];
+    const int least = int(std::min_element(steps.begin(), steps.end()) - steps.begin());
+    for (size_t n = 0; n < most_together && k < all && 4 * layer.lengths[sorted[k]] >= 3 * longest; ++n, ++k) {
+      owner[k] = least;
+      steps[size_t(least)] += layer.lengths[sorted[k]];
+    }
+  }
+  return owner;
+}
+
+void add_group(Plan *plan, const std::vector<int64_t> &sorted, const std::vector<int> &owner, const tg_layer &layer, int which, int64_t *at) {
   Group group = {};
   int64_t *order = at;
-  /* Rows of one length stay beside their neighbours; others go to and fro, so that the totals are even: 0 1 1 0 0 1 1 0. */
-  const size_t all = sorted.size(), each = size_t(groups);
-  for (size_t k = 0; k < all; ++k) {
-    const size_t place = k % each, owner = !layer.lengths ? k * each / all : k / each % 2 ? each - 1 - place : place;
-    if (owner == size_t(which)) order[group.rows++] = sorted[k];
-  }
+  for (size_t k = 0; k < sorted.size(); ++k)
+    if (owner[k] == which) order[group.rows++] = sorted[k];
   const auto length = [&](int64_t k) { return layer.lengths ? layer.lengths[order[k]] : layer.steps; };
   group.steps = group.rows ? length(0) : 0;
   int64_t *active = order + group.rows, *offset = active + group.steps + 1;
@@ -90,10 +109,11 @@ Plan plan_of(const tg_layer &layer, const Kernels &kernels, int threads, bool ba
   std::iota(sorted.begin(), sorted.end(), int64_t(0));
   if (layer.lengths)
     std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) { return layer.lengths[a] > layer.lengths[b]; });
-  const int64_t numbers_a_group = 2 * (layer.steps + 1) + layer.batch / chosen.groups + 1;
+  const int64_t numbers_a_group = 2 * (layer.steps + 1) + layer.batch;
   plan.numbers.resize(size_t(numbers_a_group * chosen.groups));
   plan.groups.reserve(size_t(chosen.groups));
-  for (int g = 0; g < chosen.groups; ++g) add_group(&plan, sorted, layer, g, chosen.groups, plan.numbers.data() + g * numbers_a_group);
+  const std::vector<int> owner = owners(sorted, layer, chosen.groups);
+  for (int g = 0; g < chosen.groups; ++g) add_group(&plan, sorted, owner, layer, g, plan.numbers.data() + g * numbers_a_group);
   return plan;
 }
 

@@ -27,6 +27,8 @@ from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
 from tidegate.runtime.predictor import Output, Predictor
 from tidegate.spec import (
+    CODED,
+    TIMED,
     Activation,
     Add,
     Block,
@@ -38,6 +40,7 @@ from tidegate.spec import (
     Linear,
     Mix,
     Norm,
+    Pool,
     Port,
     Position,
     Recurrent,
@@ -76,14 +79,11 @@ class Case:
 
     def inputs(self, dtype: str = "float64", seed: int = 1) -> Arrays:
         rng = np.random.default_rng(seed)
-        return {
-            port.name: self._input(port, rng).astype("int64" if port.shape == "codes" else dtype) for port in self.spec.inputs
-        }
+        return {port.name: self._input(port, rng).astype("int64" if port.shape in CODED else dtype) for port in self.spec.inputs}
 
     def _input(self, port: Port, rng: np.random.Generator) -> npt.NDArray[np.generic]:
-        if port.shape == "codes":
-            return rng.integers(0, 3, (BATCH, port.size))
-        return rng.normal(size=(BATCH, self.steps[port.name], port.size) if port.shape == "sequence" else (BATCH, port.size))
+        shape = (BATCH, self.steps[port.name], port.size) if port.shape in TIMED else (BATCH, port.size)
+        return rng.integers(0, 3, shape) if port.shape in CODED else rng.normal(size=shape)
 
     def lengths(self) -> dict[str, npt.NDArray[np.int64]]:
         """Whole, none, and two lengths between, the same share in every port."""
@@ -206,7 +206,9 @@ def check_padding_value_is_irrelevant(case: Case) -> None:
 
 
 def _padded_with(x: npt.NDArray[np.generic], lengths: npt.NDArray[np.int64], value: float) -> npt.NDArray[np.generic]:
-    return np.where((np.arange(x.shape[1]) < lengths[:, None])[..., None], x, value)
+    """Of tokens, with a code that no table has."""
+    filler = x.dtype.type(-7) if x.dtype.kind == "i" else value
+    return np.where((np.arange(x.shape[1]) < lengths[:, None])[..., None], x, filler)
 
 
 def _check_gradients_ignore_padding(case: Case, inputs: Arrays, filled: Arrays, lengths: Arrays, fused: bool) -> None:
@@ -325,7 +327,7 @@ def bits_of_padding_and_strides(case: Case, dtype: str) -> None:
     predictor, inputs, lengths = Predictor(case.spec, case.weights(dtype), native=True), case.inputs(dtype), case.lengths()
     plain = predictor.run(inputs, None, lengths)
     for value in (np.nan, np.inf, -1e30):
-        filled = {n: _padded_with(x, lengths[n], value).astype(dtype) if n in case.steps else x for n, x in inputs.items()}
+        filled = {n: _padded_with(x, lengths[n], value).astype(x.dtype) if n in case.steps else x for n, x in inputs.items()}
         _assert_output_bits(predictor.run(filled, None, lengths), plain, f"padding {value}")
     for lay_out in (np.asfortranarray, _time_first, _every_other, _backwards):
         _assert_output_bits(predictor.run({n: lay_out(x) for n, x in inputs.items()}, None, lengths), plain, lay_out.__name__)
@@ -351,7 +353,7 @@ SAME_BITS: dict[str, Callable[[Case, str], None]] = {
 def _one(block: Block, *, form: str = "sequence", size: int = 3, **case: object) -> Case:
     """A case of one block that reads a port `x`."""
     port = Port(name="x", size=size, shape=form)
-    steps = {"x": 6} if form == "sequence" else {}
+    steps = {"x": 6} if form in TIMED else {}
     return Case(spec=Spec(inputs=(port,), blocks=(block,), outputs=(block.name,)), steps=steps, **case)
 
 
@@ -432,6 +434,36 @@ def _segments() -> Spec:
     )
 
 
+def _tagger() -> Spec:
+    """Tokens with a feature beside them, both ways, a score a label; and one for the whole row."""
+    return Spec(
+        inputs=(Port(name="x", size=2, shape="tokens"),),
+        blocks=(
+            Embed(name="word", inputs=("x",), num_embeddings=5, embedding_dim=3),
+            Embed(name="form", inputs=("x",), num_embeddings=3, embedding_dim=2, column=1),
+            Concat(name="both", inputs=("word", "form")),
+            Recurrent(name="layer", inputs=("both",), cell="lstm", input_size=5, hidden_size=4, bidirectional=True),
+            Linear(name="scores", inputs=("layer",), input_size=8, output_size=4),
+            Pool(name="pooled", inputs=("layer",), how="max"),
+            Linear(name="row", inputs=("pooled",), input_size=8, output_size=3),
+        ),
+        outputs=("scores", "row"),
+    )
+
+
+def _next_token() -> Spec:
+    """A language model's net: steps, and carries its state."""
+    return Spec(
+        inputs=(Port(name="x", size=1, shape="tokens"),),
+        blocks=(
+            Embed(name="word", inputs=("x",), num_embeddings=4, embedding_dim=3),
+            Recurrent(name="layer", inputs=("word",), cell="gru", input_size=3, hidden_size=5, num_layers=2),
+            Linear(name="scores", inputs=("layer",), input_size=5, output_size=4),
+        ),
+        outputs=("scores",),
+    )
+
+
 def _linear_before() -> Spec:
     """Blocks that read padding before and after a recurrent one."""
     return Spec(
@@ -452,6 +484,8 @@ CASES: dict[str, Case] = {
     "linear of a vector": _one(Linear(name="y", inputs=("x",), input_size=3, output_size=2, bias=False), form="vector"),
     **{f: _one(Activation(name="y", inputs=("x",), function=f)) for f in ("relu", "tanh", "sigmoid")},
     "embed": _one(Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=4, column=1), form="codes", size=2),
+    "embed tokens": _one(Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=4, column=1), form="tokens", size=2),
+    **{f"pool {how}": _one(Pool(name="y", inputs=("x",), how=how), refused="y") for how in ("mean", "max")},
     "norm": _one(Norm(name="y", inputs=("x",), size=3)),
     "concat": _one(Concat(name="y", inputs=("x", "x"))),
     "add": _one(Add(name="y", inputs=("x", "x"))),
@@ -467,6 +501,8 @@ CASES: dict[str, Case] = {
     **{f"{cell} both ways": _recurrent(cell, num_layers=2, bidirectional=True) for cell in ("rnn_relu", "lstm", "gru")},
     "autoregressive": Case(spec=_autoregressive()),
     "stacked": Case(spec=_stacked()),
+    "tagger": Case(spec=_tagger(), refused="layer"),
+    "next token": Case(spec=_next_token()),
     "linear before": Case(spec=_linear_before()),
     **{
         f"encoder-decoder {cell}": Case(spec=_encoder_decoder(cell), steps={"x": 6, "future": 4}, refused="decoder")

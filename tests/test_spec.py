@@ -96,11 +96,11 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "concat of codes": ((Concat(name="y", inputs=("x", "c")),), "block 'y': expected numbers, got codes of 2"),
     "embed of numbers": (
         (Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=2),),
-        "expected codes with a column 0, got sequence",
+        "expected codes or tokens with a column 0, got sequence",
     ),
     "embed's column": (
         (Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=2),),
-        "codes with a column 2, got codes of 2",
+        "codes or tokens with a column 2, got codes of 2",
     ),
     "state of another size": (
         (rec("a", hidden_size=4), rec("y", ("x", "a"))),

@@ -19,6 +19,8 @@ from tidegate.errors import ConfigError, nearest
 Shape = tuple[int, ...]
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
 GATES: dict[str, int] = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+TIMED = ("sequence", "tokens")  # shapes of ports that have steps and lengths
+CODED = ("codes", "tokens")  # shapes of ports that hold whole numbers
 MAX_SIZE = 1 << 20
 MAX_LAYERS = 256
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
@@ -26,11 +28,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """An input of the model: `sequence` (B, T, size), `vector` (B, size) or `codes` (B, size) int64."""
+    """An input of the model: `sequence` (B, T, size), `vector` (B, size), or int64: `codes` (B, size), `tokens` (B, T, size)."""
 
     name: str
     size: int
-    shape: Literal["sequence", "vector", "codes"] = "sequence"
+    shape: Literal["sequence", "vector", "codes", "tokens"] = "sequence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,10 @@ class Activation:
 
 @dataclass(frozen=True, kw_only=True)
 class Embed:
-    """Rows of a table: codes (B, 1) or (B,) -> (B, embedding_dim); code 0 is kept for what was not seen in training."""
+    """Rows of a table: codes (B, size) -> (B, embedding_dim), tokens (B, T, size) -> (B, T, embedding_dim), from one column.
+
+    Code 0 is kept for what was not seen in training.
+    """
 
     kind: ClassVar[str] = "embed"
     name: str
@@ -191,6 +196,16 @@ class Last:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The mean or the maximum over each row's valid steps: (B, T, C) -> (B, C); a row of length 0 gives 0."""
+
+    kind: ClassVar[str] = "pool"
+    name: str
+    inputs: tuple[str, ...]
+    how: Literal["mean", "max"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """A learned vector for each step, added to the input: (B, T, size) with T <= steps, first row first."""
 
@@ -226,7 +241,7 @@ class Mix:
 
 
 Block: TypeAlias = (
-    Linear | Activation | Embed | Recurrent | Norm | Concat | Add | Dropout | Fold | Unfold | Last | Position | Mix | Take
+    Linear | Activation | Embed | Recurrent | Norm | Concat | Add | Dropout | Fold | Unfold | Last | Pool | Position | Mix | Take
 )
 _ARITY = {"concat": (1, 16), "add": (2, 16), "recurrent": (1, 2), "mix": (2, 2)}
 
@@ -275,7 +290,7 @@ def block_parameters(block: Block) -> Mapping[str, Shape]:
     return {} if isinstance(block, _WEIGHTLESS) else block.parameters()
 
 
-_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Mix, Take)
+_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Mix, Take)
 
 
 def spec_to_plain(spec: Spec) -> Plain:
@@ -370,10 +385,11 @@ def _width_faults(spec: Spec) -> Iterator[str]:
 def _edge(block: Block, sources: list[_Edge]) -> _Edge:
     """What the block gives for what it reads. Raises: _Fault."""
     if isinstance(block, Embed):
-        _need(sources[0].form == "codes" and block.column < sources[0].width, f"codes with a column {block.column}", sources[0])
-        return _Edge("vector", block.embedding_dim)
+        whole = sources[0].form in CODED and block.column < sources[0].width
+        _need(whole, f"codes or tokens with a column {block.column}", sources[0])
+        return _Edge("vector" if sources[0].form == "codes" else "sequence", block.embedding_dim)
     for source in sources:
-        _need(source.form != "codes", "numbers", source)
+        _need(source.form not in CODED, "numbers", source)
     first = sources[0]
     if isinstance(block, (Concat, Add)):
         return _side_by_side(block, sources)
@@ -383,14 +399,14 @@ def _edge(block: Block, sources: list[_Edge]) -> _Edge:
     if isinstance(block, Take):
         _need(block.start + block.size <= first.width, f"at least {block.start + block.size} channels", first)
         return _Edge(first.form, block.size)
-    if isinstance(block, (Recurrent, Fold, Unfold, Last, Position)):
+    if isinstance(block, (Recurrent, Fold, Unfold, Last, Pool, Position)):
         _need(first.form == "sequence", "a sequence", first)
     wanted = {Linear: "input_size", Recurrent: "input_size", Norm: "size", Position: "size"}.get(type(block))
     if wanted is not None:
         _need(first.width == getattr(block, wanted), f"{getattr(block, wanted)} channels", first)
     if isinstance(block, Unfold):
         _need(first.width % block.size == 0, f"a multiple of {block.size} channels", first)
-    return _Edge("vector" if isinstance(block, Last) else first.form, _width(block, first.width))
+    return _Edge("vector" if isinstance(block, (Last, Pool)) else first.form, _width(block, first.width))
 
 
 def _side_by_side(block: Concat | Add, sources: list[_Edge]) -> _Edge:

@@ -49,6 +49,12 @@ CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
     "last of full rows": (lambda ops, x: ops.last(x, None), (X,)),
     "last of no steps": (lambda ops, x: ops.last(x, None), (X[:, :0],)),
     "last of no steps, ragged": (lambda ops, x, n: ops.last(x, n), (X[:, :0], LENGTHS * 0)),
+    **{
+        f"pool {how}{said}": (lambda ops, x, n, how=how: ops.pool(x, n, how), (x, n))
+        for how in ("mean", "max")
+        for said, x, n in (("", X, LENGTHS), (" of no steps", X[:, :0], LENGTHS * 0))
+    },
+    **{f"pool {how} of full rows": (lambda ops, x, how=how: ops.pool(x, None, how), (X,)) for how in ("mean", "max")},
     "divide_up": (lambda ops, n: ops.divide_up(n, 3), (np.arange(8),)),
 }
 

@@ -23,6 +23,7 @@ from tidegate.spec import (
     Linear,
     Mix,
     Norm,
+    Pool,
     Position,
     Recurrent,
     Spec,
@@ -35,7 +36,7 @@ from tidegate.spec import (
 class Value(NamedTuple):
     """What stands on an edge of the graph."""
 
-    x: Array  # (B, T, C) or (B, C)
+    x: Array  # (B, T, C) or (B, C); of tokens and codes whole numbers
     lengths: Array | None = None  # (B,) int64; None: every row is full
     state: Mapping[str, Array] | None = None  # the final state, where a recurrent block made it
 
@@ -97,8 +98,7 @@ def _activation(ops: Ops, block: Activation, own: Mapping[str, Array], sources: 
 
 
 def _embed(ops: Ops, block: Embed, own: Mapping[str, Array], sources: list[Value]) -> Value:
-    codes = sources[0].x
-    return Value(ops.embed(own["weight"], codes[:, block.column] if len(codes.shape) == 2 else codes))
+    return Value(ops.embed(own["weight"], sources[0].x[..., block.column]), sources[0].lengths)
 
 
 def _norm(ops: Ops, block: Norm, own: Mapping[str, Array], sources: list[Value]) -> Value:
@@ -160,6 +160,10 @@ def _last(ops: Ops, block: Last, own: Mapping[str, Array], sources: list[Value])
     return Value(ops.last(sources[0].x, sources[0].lengths))
 
 
+def _pool(ops: Ops, block: Pool, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.pool(sources[0].x, sources[0].lengths, block.how))
+
+
 def _position(ops: Ops, block: Position, own: Mapping[str, Array], sources: list[Value]) -> Value:
     steps = sources[0].x.shape[1]
     if steps > block.steps:
@@ -187,6 +191,7 @@ _FORWARD: dict[type[Block], Callable[..., Value]] = {  # each takes the block of
     Fold: _fold,
     Unfold: _unfold,
     Last: _last,
+    Pool: _pool,
     Position: _position,
     Mix: _mix,
     Take: _take,

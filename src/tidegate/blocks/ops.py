@@ -19,7 +19,7 @@ class Ops(Protocol):
         """`x @ weight.T + bias` over the last axis."""
 
     def embed(self, table: Array, codes: Array) -> Array:
-        """Rows of a (V, E) table for (B,) codes."""
+        """Rows of a (V, E) table for (B,) or (B, T) codes."""
 
     def recurrent(
         self, block: Recurrent, weights: Mapping[str, Array], x: Array, lengths: Array | None, state: State | None
@@ -73,6 +73,9 @@ class Ops(Protocol):
 
     def last(self, x: Array, lengths: Array | None) -> Array:
         """(B, T, C) -> (B, C): each row's last valid step, 0 for rows of length 0."""
+
+    def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
+        """(B, T, C) -> (B, C): "mean" or "max" over each row's valid steps, 0 for rows of length 0."""
 
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

@@ -130,6 +130,17 @@ class TorchOps:
         rows = x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
         return torch.where((lengths > 0)[:, None], rows, torch.zeros_like(rows))
 
+    def pool(self, x: Tensor, lengths: Tensor | None, how: str) -> Tensor:
+        """Mean or maximum over time, 0 for rows of length 0."""
+        if x.shape[1] == 0:
+            return self.zeros(x, (x.shape[0], x.shape[2]))
+        steps = torch.arange(x.shape[1], device=x.device)
+        valid = torch.ones_like(x[..., :1], dtype=torch.bool) if lengths is None else (steps < lengths[:, None])[..., None]
+        if how == "max":
+            highest = torch.where(valid, x, torch.full_like(x, -torch.inf)).amax(1)
+            return torch.where(valid.any(1), highest, torch.zeros_like(highest))
+        return torch.where(valid, x, torch.zeros_like(x)).sum(1) / valid.sum(1).clamp(min=1).to(x.dtype)
+
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""
         return -torch.div(-lengths, size, rounding_mode="floor")

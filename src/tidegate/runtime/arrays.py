@@ -48,6 +48,10 @@ class ArrayOps(ABC):
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation over the last axis."""
 
+    @abstractmethod
+    def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
+        """Mean or maximum over each row's valid steps."""
+
     def embed(self, table: Array, codes: Array) -> Array:
         """Rows of the table."""
         return table[codes]

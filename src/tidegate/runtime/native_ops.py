@@ -100,6 +100,10 @@ class NativeOps(ArrayOps):
         """Sum over the last axis: the product with ones, since NumPy's order of summation depends on the strides."""
         return _ones(x.shape[-1], x.dtype)(x)
 
+    def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
+        """Mean or maximum over time, 0 for rows of length 0."""
+        return native.pool(x, lengths, how)
+
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""
         dtype = np.result_type(x, weight)

@@ -50,6 +50,16 @@ class NumpyOps(ArrayOps):
         """Sum over the last axis."""
         return x.sum(-1, keepdims=True)
 
+    def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
+        """Mean or maximum over time, 0 for rows of length 0."""
+        batch, steps, size = x.shape
+        if steps == 0:
+            return self.zeros(x, (batch, size))
+        valid = np.ones((batch, steps, 1), bool) if lengths is None else (np.arange(steps) < lengths[:, None])[..., None]
+        if how == "max":
+            return np.where(valid.any(1), np.where(valid, x, x.dtype.type(-np.inf)).max(1), x.dtype.type(0))
+        return np.where(valid, x, x.dtype.type(0)).sum(1) / np.maximum(valid.sum(1), 1).astype(x.dtype)
+
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""
         centred = x - x.mean(-1, keepdims=True)

@@ -19,7 +19,7 @@ from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.native import available, require
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import Embed, Fold, Last, Port, Position, Recurrent, Spec, Unfold, size_of
+from tidegate.spec import CODED, TIMED, Embed, Fold, Last, Pool, Port, Position, Recurrent, Spec, Unfold, size_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -69,7 +69,8 @@ class Predictor:
     ) -> Output:
         """Run the model over whole sequences or any piece of them.
 
-        Args:  inputs: port -> (B, T, size) for a sequence, (B, size) for a vector, (B, size) whole numbers for codes.
+        Args:  inputs: port -> (B, T, size) for a sequence, (B, size) for a vector, whole numbers of these shapes for tokens and
+               codes.
                state: (B, S) from an earlier call, or None for the start: zero, or the state of the block that a decoder reads.
                lengths: port -> (B,), 0 <= length <= T; padding is on the right and not read.
         Returns: outputs by name, 0 past a row's length, and the state after the last valid step of each row.
@@ -80,6 +81,7 @@ class Predictor:
         return self._ran(arrays, ragged, state)
 
     def _ran(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints], state: Floats | None) -> Output:
+        self._check_codes(arrays, lengths)
         batch = len(next(iter(arrays.values())))
         ran = graph.run(self._ops, self.spec, self._weights, arrays, lengths, self._unpacked(state, batch))
         return Output(ran.outputs, self._packed(ran.state, batch))
@@ -109,8 +111,9 @@ class Predictor:
     def _port(self, port: Port, inputs: Mapping[str, npt.ArrayLike]) -> Floats | Ints:
         if port.name not in inputs:
             raise ShapeError(f"input {port.name!r}: missing; the model needs {', '.join(p.name for p in self.spec.inputs)}")
-        array = self._codes(port, inputs[port.name]) if port.shape == "codes" else self._floats(port, inputs[port.name])
-        axes = 3 if port.shape == "sequence" else 2
+        values = inputs[port.name]
+        array = _whole(f"input {port.name!r}", values) if port.shape in CODED else self._floats(port, values)
+        axes = 3 if port.shape in TIMED else 2
         if array.ndim != axes or array.shape[-1] != port.size:
             expected = "(B, T, {})" if axes == 3 else "(B, {})"
             raise ShapeError(f"input {port.name!r}: expected {expected.format(port.size)}, got {array.shape}")
@@ -128,20 +131,21 @@ class Predictor:
         except (TypeError, ValueError) as error:
             raise ShapeError(f"input {port.name!r}: expected an array of numbers, got {error}") from error
 
-    def _codes(self, port: Port, values: npt.ArrayLike) -> Ints:
-        codes = _whole(f"input {port.name!r}", values)
+    def _check_codes(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints]) -> None:
+        """Every code that is read is a row of its table. Raises: ShapeError."""
         for block in self._embeds:
-            if block.inputs[0] == port.name and codes.ndim == 2 and block.column < codes.shape[1]:
-                column = codes[:, block.column]
-                if column.size and not 0 <= column.min() <= column.max() < block.num_embeddings:
-                    raise ShapeError(
-                        f"input {port.name!r}: expected codes from 0 to {block.num_embeddings - 1}, "
-                        f"got {column.min()} to {column.max()}; code 0 stands for what was not seen in training"
-                    )
-        return codes
+            name = block.inputs[0]
+            column = arrays[name][..., block.column]
+            if name in lengths:
+                column = column[np.arange(column.shape[1]) < lengths[name][:, None]]
+            if column.size and not 0 <= column.min() <= column.max() < block.num_embeddings:
+                raise ShapeError(
+                    f"input {name!r}: expected codes from 0 to {block.num_embeddings - 1}, "
+                    f"got {column.min()} to {column.max()}; code 0 stands for what was not seen in training"
+                )
 
     def _lengths(self, name: str, values: npt.ArrayLike, arrays: Mapping[str, Floats | Ints]) -> Ints:
-        sequences = [port.name for port in self.spec.inputs if port.shape == "sequence"]
+        sequences = [port.name for port in self.spec.inputs if port.shape in TIMED]
         if name not in sequences:
             raise ShapeError(f"lengths of {name!r}: the model has no such sequence; {nearest(name, sequences)}")
         lengths = _whole(f"lengths of {name!r}", values)
@@ -200,12 +204,13 @@ class Stream:
         for port in self._predictor.spec.inputs:
             if port.name not in inputs or port.shape == "codes":
                 continue
-            array = self._predictor._floats(port, inputs[port.name])
+            values = inputs[port.name]
+            array = _whole(f"input {port.name!r}", values) if port.shape in CODED else self._predictor._floats(port, values)
             if array.shape != (self._rows, port.size):
                 raise ShapeError(f"input {port.name!r}: expected one step, ({self._rows}, {port.size}), got {array.shape}")
             if not np.isfinite(array).all():
                 raise ShapeError(f"input {port.name!r}: expected finite numbers, got NaN or Inf; the state is untouched")
-            stepped[port.name] = array[:, None] if port.shape == "sequence" else array
+            stepped[port.name] = array[:, None] if port.shape in TIMED else array
         return stepped
 
     def reset(self) -> None:
@@ -243,7 +248,7 @@ def _unsteppable(block: object) -> str | None:
         return "starts at the end of another block"
     if isinstance(block, (Fold, Unfold)) and block.size > 1:
         return f"works on segments of {block.size} steps"
-    if isinstance(block, (Last, Position)):
+    if isinstance(block, (Last, Pool, Position)):
         return "depends on the place in the sequence"
     return None
 
