@@ -36,9 +36,10 @@ std::vector<int> owners(const std::vector<int64_t> &sorted, const tg_layer &laye
   const size_t all = sorted.size();
   std::vector<int> owner(all);
   std::vector<int64_t> steps(size_t(groups), 0);
+  const bool even = !layer.lengths || (all && layer.lengths[sorted.front()] == layer.lengths[sorted.back()]);
   const size_t most_together = std::clamp<size_t>(all / (4 * size_t(groups)), 1, 4);
   for (size_t k = 0; k < all;) {
-    if (!layer.lengths) {
+    if (even) {
       owner[k] = int(k * size_t(groups) / all);
       ++k;
       continue;

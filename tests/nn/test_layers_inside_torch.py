@@ -272,3 +272,23 @@ def test_packed_input_under_torch_func(kind: str) -> None:
     assert torch.allclose(torch.func.grad(loss)(packed.data), expected)
     with pytest.raises(LayerError, match="forward-mode derivative"):
         torch.func.jvp(loss, (packed.data,), (packed.data,))
+
+
+@needs_core
+@pytest.mark.parametrize("options", [{}, {"layer_norm": True}])
+def test_many_losses_at_once_are_refused_and_the_remedy_is_named(options: dict[str, object]) -> None:
+    layer, x = make("GRU", **options), torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True)
+    y, _ = layer(x)
+    with pytest.raises(LayerError, match="reference=True"):
+        torch.autograd.grad(y, x, torch.ones(2, *y.shape, dtype=y.dtype), is_grads_batched=True)
+    with pytest.raises(LayerError, match="reference=True"):
+        torch.func.jacrev(lambda x: layer(x)[0])(x.detach())
+
+
+@needs_core
+def test_weights_that_are_negated_views() -> None:
+    layer, theirs = nn.GRU(4, 6), torch.nn.GRU(4, 6)
+    negated = {name: torch._neg_view(-w.detach()) for name, w in layer.named_parameters()}
+    x = torch.randn(5, 2, 4)
+    theirs.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(torch.func.functional_call(layer, negated, (x,))[0], theirs(x)[0])

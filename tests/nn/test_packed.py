@@ -149,3 +149,27 @@ def test_packed_sizes_that_do_not_fit_are_refused() -> None:
             call(sizes, batch)
     with pytest.raises(LayerError, match="add up to the 6 rows"):
         call([3, 2, 1], 3, total=7)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_packed_sizes_of_any_class_are_held_against_the_data(kind: str) -> None:
+    layer, sizes = getattr(nn, kind)(4, 6), torch.full((2000,), 3)
+    for held in (sizes, torch.nn.Parameter(sizes, requires_grad=False), sizes.as_subclass(type("Sub", (Tensor,), {}))):
+        with pytest.raises(LayerError, match=r"expected a sum of 6, the rows of x, got 6000"):
+            layer(PackedSequence(torch.randn(6, 4), held))
+    for wrong in (torch.tensor([[3], [3]]), torch.zeros(0, dtype=torch.int64)):
+        with pytest.raises(LayerError, match=r"batch_sizes \(T,\), T >= 1"):
+            layer(PackedSequence(torch.randn(6, 4), wrong))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_sizes_and_lengths_made_in_inference_mode_can_be_trained_on(kind: str) -> None:
+    layer = getattr(nn, kind)(2, 3, dtype=torch.float64)
+    with torch.inference_mode():
+        sizes, lengths = pack([3, 2, 1]).batch_sizes, torch.tensor([3, 0, 2])
+    data = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
+    y, _ = layer(PackedSequence(data, sizes))
+    assert torch.autograd.grad(y.data.sum(), data)[0].shape == (6, 2)
+    x = torch.randn(3, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.grad(layer(x, lengths=lengths)[0].sum(), x)[0].shape == (3, 3, 2)

@@ -61,6 +61,8 @@ def check_input(x: object, input_size: int, batch_first: bool) -> None:
     if isinstance(x, PackedSequence):
         if x.data.dim() != 2 or x.data.shape[-1] != input_size:
             raise LayerError(f"input: expected packed data (N, {input_size}), got {tuple(x.data.shape)}")
+        if x.batch_sizes.dim() != 1 or not len(x.batch_sizes):
+            raise LayerError(f"input: expected a PackedSequence with batch_sizes (T,), T >= 1, got {tuple(x.batch_sizes.shape)}")
         return
     expected = ("(B, T, {0}) or (T, {0})" if batch_first else "(T, B, {0}) or (T, {0})").format(input_size)
     if not isinstance(x, Tensor):
@@ -110,11 +112,11 @@ def checked_lengths(lengths: object, batch: int, steps: int, device: torch.devic
     if lengths is None:
         return None, batch * steps
     expected = f"lengths: expected ({batch},) whole numbers from 0 to {steps}"
-    if isinstance(lengths, (list, tuple)) and all(isinstance(n, int) and not isinstance(n, bool) for n in lengths):
+    if isinstance(lengths, (list, tuple)) and all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in lengths):
         row = next((k for k, n in enumerate(lengths) if not -_BEYOND_INT64 <= n < _BEYOND_INT64), None)
         if row is not None:
             raise LayerError(f"{expected}, got {lengths[row]} in row {row}")
-        lengths = torch.tensor(lengths, dtype=torch.int64)
+        lengths = torch.tensor([int(n) for n in lengths], dtype=torch.int64)
     if (
         not isinstance(lengths, Tensor)
         or lengths.dtype.is_floating_point

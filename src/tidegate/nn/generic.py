@@ -18,7 +18,7 @@ from tidegate import native
 from tidegate.errors import ConfigError, LayerError
 from tidegate.nn.operator import memory_error, side_by_side, whole
 from tidegate.nn.threads import follow_torch
-from tidegate.nn.transforms import FORWARD_MODE, FUNC, SECOND, has_tangent, transformed
+from tidegate.nn.transforms import FORWARD_MODE, FUNC, SECOND, has_tangent, refuse_batched, transformed
 
 State = dict[str, Tensor]
 
@@ -390,6 +390,7 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 
 def _differentiate(ctx: Any, dy: Tensor | None, dhn: Tensor | None, dcn: Tensor | None, _: None) -> tuple[Any, ...]:
+    refuse_batched(dy, dhn, dcn)
     reserve, x, lengths, h0, c0, *weights = ctx.saved_tensors
     cell, *rest = ctx.rest
     if not ctx.keep:

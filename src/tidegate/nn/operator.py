@@ -21,7 +21,7 @@ from tidegate import native
 from tidegate.errors import LayerError
 from tidegate.nn.memory import borrow
 from tidegate.nn.threads import follow_torch
-from tidegate.nn.transforms import FORWARD_MODE, SECOND, VMAP, has_tangent, transformed
+from tidegate.nn.transforms import FORWARD_MODE, SECOND, VMAP, has_tangent, refuse_batched, transformed
 
 DTYPES = {torch.float32: 0, torch.float64: 1}
 _GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
@@ -164,8 +164,6 @@ def _check_packed(given: Inputs) -> None:
             f"batch_sizes: expected (T,) of torch.int64 that add up to the {given.x.shape[0]} rows of x, and no lengths, got "
             f"{tuple(sizes.shape)} of {sizes.dtype}, total {given.total}"
         )
-    if type(sizes) is Tensor and not sizes.is_meta and int(sizes.sum()) != given.total:
-        raise LayerError(f"batch_sizes: expected a sum of {given.total}, the rows of x, got {int(sizes.sum())}")
 
 
 def _each(weights: tuple[Tensor, ...]) -> int:
@@ -194,15 +192,23 @@ def whole(x: MaybeTensor) -> MaybeTensor:
 
 def _readable(given: Inputs) -> Inputs:
     """The same values where the core can read them."""
-    x, others = given.x, (*given[2:5], *given[6:9], given.batch_sizes)
-    as_they_stand = (x.stride(-1) == 1 or x.shape[-1] <= 1) and not x.is_neg() and all(w.is_contiguous() for w in given.weights)
+    x, others = given.x, (*given[2:5], *given.weights, *given[6:9], given.batch_sizes)
+    as_they_stand = (x.stride(-1) == 1 or x.shape[-1] <= 1) and not x.is_neg()
     if as_they_stand and all(o is None or (o.is_contiguous() and not o.is_neg()) for o in others):
         return given
     return Inputs(
         given.cell, side_by_side(given.x), whole(given.lengths), whole(given.h0), whole(given.c0),
-        tuple([w.contiguous() for w in given.weights]), whole(given.zone_h), whole(given.zone_c), whole(given.drop_h),
+        tuple([whole(w) for w in given.weights]), whole(given.zone_h), whole(given.zone_c), whole(given.drop_h),
         *given[9:12], whole(given.batch_sizes), given.packed_batch,
     )  # fmt: skip
+
+
+def _check_rows(given: Inputs) -> None:
+    """That packed sizes stay within x: what the core cannot know. Only here are all tensors real. Raises: LayerError."""
+    sizes, rows = given.batch_sizes, given.x.shape[0]
+    if sizes is not None and (not sizes.is_cpu or int(sizes.sum()) != rows):
+        got = int(sizes.sum()) if sizes.is_cpu else f"sizes on {sizes.device}"
+        raise LayerError(f"batch_sizes: expected a sum of {rows}, the rows of x, got {got}")
 
 
 def _at(x: Tensor | None) -> int:
@@ -268,6 +274,7 @@ def memory_error(error: RuntimeError) -> Exception:
 def _run(given: Inputs, *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Forward through the core; shapes are checked by the caller."""
     follow_torch()
+    _check_rows(given)
     size = _sizes_unchecked(given)
     try:
         given = _readable(given)
@@ -310,6 +317,7 @@ def _gradients(given: Inputs, wanted: tuple[bool, ...], size: Sizes) -> Gradient
 
 def _run_backward(given: Inputs, incoming: Incoming) -> Gradients:
     follow_torch()
+    _check_rows(given)
     size = _sizes_unchecked(given)
     y, reserve, dy, dhn, dcn, wanted = incoming
     try:
@@ -368,6 +376,7 @@ class _Layer(torch.autograd.Function):
             cell, x, lengths, h0, c0, tuple(weights), zone_h, zone_c, drop_h, total, batch_first, recompute, batch_sizes,
             packed_batch,
         )  # fmt: skip
+        refuse_batched(dy, dhn, dcn)
         need = ctx.needs_input_grad[1:]
         if any(need[5:8]):
             raise LayerError("zone_h, zone_c, drop_h: expected masks without gradients; detach them")
@@ -420,7 +429,13 @@ def _save(ctx: Any, direct: bool, given: Inputs, y: Tensor, cn: Tensor, reserve:
         ctx.mark_non_differentiable(reserve)
     else:
         ctx.mark_non_differentiable(reserve, cn)
-    ctx.save_for_backward(y, reserve, *given[1:5], *given[6:9], given.batch_sizes, *given.weights)
+    lengths, batch_sizes = _savable(given.lengths), _savable(given.batch_sizes)
+    ctx.save_for_backward(y, reserve, given.x, lengths, *given[3:5], *given[6:9], batch_sizes, *given.weights)
+
+
+def _savable(x: Tensor | None) -> Tensor | None:
+    """A copy of what was made under torch.inference_mode, which autograd does not keep."""
+    return x.clone() if x is not None and x.is_inference() else x
 
 
 class _Twice(torch.autograd.Function):
@@ -444,6 +459,10 @@ class _Twice(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         raise LayerError(SECOND)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        raise LayerError(VMAP)
 
 
 def _recurrent(*arguments: Any) -> Ways:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from tidegate.errors import LayerError
+
 _REMEDY = "build the layer with reference=True, which runs the equations step by step"
 SECOND = f"second derivative: the native path has none; {_REMEDY}"
 FORWARD_MODE = f"forward-mode derivative: the native path has none; {_REMEDY}"
@@ -29,3 +31,10 @@ def has_tangent(tensors: Iterable[Tensor | None]) -> bool:
         return False
     unpack: Any = forward_ad.unpack_dual  # torch leaves it untyped
     return any(unpack(t).tangent is not None for t in tensors if t is not None)
+
+
+def refuse_batched(*gradients: Tensor | None) -> None:
+    """Gradients of many losses at once (jacrev, is_grads_batched) are not taken. Raises: LayerError."""
+    kinds = torch._C._functorch
+    if any(g is not None and (kinds.is_batchedtensor(g) or kinds.is_legacy_batchedtensor(g)) for g in gradients):
+        raise LayerError(VMAP)
