@@ -36,14 +36,12 @@ std::vector<int> owners(const std::vector<int64_t> &sorted, const tg_layer &laye
   const size_t all = sorted.size();
   std::vector<int> owner(all);
   std::vector<int64_t> steps(size_t(groups), 0);
-  const bool even = !layer.lengths || (all && layer.lengths[sorted.front()] == layer.lengths[sorted.back()]);
+  if (!layer.lengths || (all && layer.lengths[sorted.front()] == layer.lengths[sorted.back()])) {
+    for (size_t k = 0; k < all; ++k) owner[k] = int(k * size_t(groups) / all);
+    return owner;
+  }
   const size_t most_together = std::clamp<size_t>(all / (4 * size_t(groups)), 1, 4);
   for (size_t k = 0; k < all;) {
-    if (even) {
-      owner[k] = int(k * size_t(groups) / all);
-      ++k;
-      continue;
-    }
     const int64_t longest = layer.lengths[sorted[k]];
     const int least = int(std::min_element(steps.begin(), steps.end()) - steps.begin());
     for (size_t n = 0; n < most_together && k < all && 4 * layer.lengths[sorted[k]] >= 3 * longest; ++n, ++k) {
