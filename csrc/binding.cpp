@@ -5,6 +5,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include "tensors.h"
 #include "tidegate.h"
 
 namespace nb = nanobind;
@@ -224,6 +225,10 @@ NB_MODULE(_native, m) {
     const tg_layer layer = layer_of(call);
     return tg_reserve_bytes(&layer);
   });
+  m.def("read_tensors", [](nb::handle capsule, nb::handle tensor, nb::handle parameter) {
+    return tg_tensors::read_through(capsule.ptr(), tensor.ptr(), parameter.ptr());
+  });
+  m.def("layer_call", [](nb::handle given) { return nb::steal(tg_tensors::layer_call(given.ptr())); });
   m.def("forward", &forward);
   m.def("forward_packed", &forward_packed);
   m.def("backward", &backward);

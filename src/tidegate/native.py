@@ -186,6 +186,17 @@ def _checked_call(name: str, *arguments: object) -> Any:
         raise LayerError(str(error)) from None
 
 
+def read_tensors(capsule: object, tensor: type, parameter: type) -> bool:
+    """Lets `layer_call` read instances of both classes through their DLPack table; False: a version that it does not know."""
+    return bool(require().read_tensors(capsule, tensor, parameter))
+
+
+def layer_call(given: tuple[object, ...]) -> LayerCall | None:
+    """tidegate.nn.operator.Inputs as the core's arguments; None unless its tensors are plain, fit together and stand dense."""
+    found = _Core.module.layer_call(given)
+    return None if found is None else LayerCall._make(found)
+
+
 def reserve_bytes(call: LayerCall) -> int:
     """Bytes that `forward` keeps for `backward`."""
     return int(_checked_call("reserve_bytes", call))

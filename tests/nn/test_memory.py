@@ -16,7 +16,7 @@ from tidegate.nn import memory
 
 @pytest.mark.parametrize("size", [0, 1, memory.LEAST - 1, memory.LEAST, 100_001, 5_000_000])
 def test_a_piece_has_its_size_and_is_aligned(size: int) -> None:
-    piece = memory.borrow(size)
+    piece = memory.room((size,), torch.uint8)
     assert piece.shape == (size,)
     assert piece.dtype == torch.uint8
     assert size < memory.LEAST or piece.data_ptr() % memory.ALIGNED == 0
@@ -24,20 +24,20 @@ def test_a_piece_has_its_size_and_is_aligned(size: int) -> None:
 
 def test_memory_comes_back_when_the_tensor_goes_and_not_before() -> None:
     size = 777_777
-    first = memory.borrow(size)
-    second = memory.borrow(size)
+    first = memory.room((size,), torch.uint8)
+    second = memory.room((size,), torch.uint8)
     assert first.data_ptr() != second.data_ptr()
     place, part = first.data_ptr(), first[10:20]
     del first
-    assert memory.borrow(size).data_ptr() != place, "a view still holds it"
+    assert memory.room((size,), torch.uint8).data_ptr() != place, "a view still holds it"
     del part
-    again = [memory.borrow(size) for _ in range(8)]
+    again = [memory.room((size,), torch.uint8) for _ in range(8)]
     assert place in [piece.data_ptr() for piece in again]
     assert len({piece.data_ptr() for piece in again}) == 8
 
 
 def test_what_waits_is_bounded() -> None:
-    pieces = [memory.borrow(memory.MOST_KEPT // 4) for _ in range(8)]
+    pieces = [memory.room((memory.MOST_KEPT // 4,), torch.uint8) for _ in range(8)]
     del pieces
     assert memory._kept == kept() <= memory.MOST_KEPT
 
@@ -51,34 +51,35 @@ def test_the_oldest_goes_where_a_new_piece_would_pass_the_bound(monkeypatch: pyt
     monkeypatch.setattr(memory, "_kept", 0)
     monkeypatch.setattr(memory, "MOST_KEPT", 10 << 20)
     sizes = [size << 20 for size in (4, 2, 3, 2, 3)]  # the fifth pushes out the first
-    pieces = [memory.borrow(size) for size in sizes]
+    pieces = [memory.room((size,), torch.uint8) for size in sizes]
     places = [piece.data_ptr() for piece in pieces]
     for k in range(5):
         pieces[k] = None
     assert memory._kept == kept() == 10 << 20
-    assert [memory.borrow(2 << 20).data_ptr(), memory.borrow(3 << 20).data_ptr()] == [places[3], places[4]], (
-        "the last is taken first"
-    )
+    assert [memory.room((2 << 20,), torch.uint8).data_ptr(), memory.room((3 << 20,), torch.uint8).data_ptr()] == [
+        places[3],
+        places[4],
+    ], "the last is taken first"
     found = {size: [block.ctypes.data for _, block in blocks] for size, blocks in memory._free.items()}
     assert found == {4 << 20: [], 2 << 20: [places[1], places[3]], 3 << 20: [places[2], places[4]]}
     del pieces
-    memory.borrow((10 << 20) + 1)
+    memory.room(((10 << 20) + 1,), torch.uint8)
     assert memory._kept == kept() == 10 << 20, "a piece beyond the bound pushes out none"
 
 
 def test_who_cannot_have_the_store_does_without_it() -> None:
     """As when the collector ends a tensor inside borrow, or in a child whose parent held the lock."""
     size = 888_888
-    first = memory.borrow(size)
+    first = memory.room((size,), torch.uint8)
     place = first.data_ptr()
     before = memory._kept
     with memory._lock:
         del first
-        assert memory.borrow(size).shape == (size,)
+        assert memory.room((size,), torch.uint8).shape == (size,)
         assert memory._kept == before
     assert place not in [block.ctypes.data for blocks in memory._free.values() for _, block in blocks]
-    place = memory.borrow(size).data_ptr()
-    assert memory.borrow(size).data_ptr() == place, "and has it again later"
+    place = memory.room((size,), torch.uint8).data_ptr()
+    assert memory.room((size,), torch.uint8).data_ptr() == place, "and has it again later"
 
 
 def test_many_threads_leave_the_count_right_and_share_nothing() -> None:
@@ -86,7 +87,7 @@ def test_many_threads_leave_the_count_right_and_share_nothing() -> None:
 
     def work(mark: int) -> None:
         for k in range(400):
-            pieces = [memory.borrow(memory.LEAST + 9000 * (k % 5)) for _ in range(3)]
+            pieces = [memory.room((memory.LEAST + 9000 * (k % 5),), torch.uint8) for _ in range(3)]
             for piece in pieces:
                 piece[:8] = mark
             wrong.extend(mark for piece in pieces if piece[:8].tolist() != [mark] * 8)

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tidegate import native, nn
 from tidegate.errors import LayerError
-from tidegate.nn import operator
+from tidegate.nn import memory, operator
 from tidegate.nn.operator import Inputs, layer
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs the native core")
@@ -270,6 +270,114 @@ def test_the_reserve_follows_the_number_of_steps_alone(
     assert operator.reserve_bytes(given, size) == native.reserve_bytes(operator._call(given, size))
 
 
+def _read_by_python(given: Inputs) -> native.LayerCall:
+    size = operator.sizes(given)
+    return operator._call(operator._readable(given), size)
+
+
+READS = hasattr(Tensor, "__dlpack_c_exchange_api__")
+
+
+@pytest.mark.skipif(not READS, reason="this torch has no DLPack table")
+@given(
+    data=st.data(), cell=st.sampled_from(CELLS), sizes=st.tuples(ROWS, ROWS, SIZES, SIZES), directions=st.integers(1, 2),
+    dtype=st.sampled_from([torch.float32, torch.float64]), biases=st.booleans(), packed=st.booleans(), masks=st.booleans(),
+)  # fmt: skip
+def test_the_core_reads_tensors_as_python_does(
+    data: st.DataObject, cell: str, sizes: tuple[int, int, int, int], directions: int, dtype: torch.dtype, biases: bool,
+    packed: bool, masks: bool,
+) -> None:  # fmt: skip
+    batch, steps, inputs, hidden = sizes
+    lengths = data.draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
+    given = make(
+        cell, sizes, directions=directions, lengths=None if packed else lengths, dtype=dtype, state=data.draw(st.booleans()),
+        batch_first=data.draw(st.booleans()), recompute=data.draw(st.booleans()),
+    )  # fmt: skip
+    if not biases:
+        given = given._replace(weights=tuple(w for k, w in enumerate(given.weights) if k % 4 < 2))
+    if masks:
+        zone = torch.rand(directions, data.draw(st.sampled_from([1, steps])), batch, hidden, dtype=dtype)
+        given = given._replace(zone_h=zone, drop_h=torch.rand(directions, batch, hidden, dtype=dtype))
+    if packed:
+        counts = torch.tensor(sorted(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5)), reverse=True))
+        rows, most = int(counts.sum()), int(counts[0])
+        given = make(cell, (most, len(counts), inputs, hidden), directions=directions, dtype=dtype)
+        x = torch.randn(rows, inputs, dtype=dtype)
+        given = given._replace(x=x, lengths=None, total=rows, batch_sizes=counts, packed_batch=most)
+    operator._let_read()
+    found = native.layer_call(given)
+    assert found is not None
+    assert found == _read_by_python(given)
+
+
+def _negated(x: Tensor) -> Tensor:
+    return torch._neg_view(x.detach())
+
+
+class _Own(Tensor):
+    pass
+
+
+ODD = {
+    "features apart": lambda g: g._replace(x=g.x.detach().transpose(1, 2).contiguous().transpose(1, 2)),
+    "a weight transposed": lambda g: g._replace(weights=(g.weights[0].detach().t().contiguous().t(), *g.weights[1:])),
+    "a weight of another size": lambda g: g._replace(weights=(g.weights[0][:, 1:], *g.weights[1:])),
+    "a bias of another size": lambda g: g._replace(weights=(*g.weights[:3], g.weights[3][1:])),
+    "three weights": lambda g: g._replace(weights=g.weights[:3]),
+    "half precision": lambda g: g._replace(x=g.x.half()),
+    "a weight of double": lambda g: g._replace(weights=(g.weights[0].float(), *g.weights[1:])),
+    "negated": lambda g: g._replace(h0=_negated(g.h0)),
+    "a class of its own": lambda g: g._replace(x=g.x.detach().as_subclass(_Own)),
+    "meta": lambda g: g._replace(h0=g.h0.to("meta")),
+    "sparse": lambda g: g._replace(h0=g.h0.detach().to_sparse()),
+    "no tensor": lambda g: g._replace(h0=3),
+    "lengths of another kind": lambda g: g._replace(lengths=g.lengths.int()),
+    "too few lengths": lambda g: g._replace(lengths=g.lengths[1:]),
+    "lengths apart": lambda g: g._replace(lengths=torch.stack([g.lengths, g.lengths], 1)[:, 0]),
+    "a total too small": lambda g: g._replace(lengths=None, total=5),
+    "a total beyond 64 bits": lambda g: g._replace(lengths=None, total=1 << 70),
+    "a state of another batch": lambda g: g._replace(h0=g.h0[:, 1:]),
+    "an unknown cell": lambda g: g._replace(cell="elman"),
+    "zones of two lengths": lambda g: g._replace(
+        zone_h=torch.ones(1, 4, 3, 5, dtype=torch.float64), zone_c=torch.ones(1, 1, 3, 5, dtype=torch.float64)
+    ),
+    "packed beyond x": lambda g: g._replace(
+        x=g.x.detach()[0], lengths=None, total=3, batch_sizes=torch.tensor([3, 3]), packed_batch=3
+    ),
+    "packed with lengths": lambda g: g._replace(x=g.x.detach()[0], total=3, batch_sizes=torch.tensor([3]), packed_batch=3),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_out_of_the_ordinary_is_left_to_python(name: str) -> None:
+    given = make("lstm", (3, 4, 2, 5), lengths=[4, 2, 1], state=True, batch_first=False)
+    operator._let_read()
+    if READS:
+        assert native.layer_call(given) is not None
+    assert native.layer_call(ODD[name](given)) is None
+
+
+def test_zones_of_two_lengths_are_refused() -> None:
+    given = ODD["zones of two lengths"](make("lstm", (3, 4, 2, 5)))
+    with pytest.raises(LayerError, match="zone_c: expected"):
+        layer(given)
+
+
+def test_large_results_are_tensors_like_any_other() -> None:
+    module = nn.GRU(3, 64)
+    y, _ = module(torch.randn(90, 8, 3))
+    assert y.numel() * 4 > memory.LEAST
+    y.sum().backward()
+    assert y.detach().clone().share_memory_().is_shared()
+    torch.testing.assert_close(torch.from_numpy(y.detach().numpy()), y)
+    kept, place = y.detach()[:1], y.data_ptr()
+    values = kept.clone()
+    del y
+    again, _ = module(torch.randn(90, 8, 3))
+    assert again.data_ptr() != place, "a slice still holds the memory"
+    torch.testing.assert_close(kept, values, rtol=0, atol=0)
+
+
 def test_a_total_that_is_too_small_is_refused_before_anything_is_written() -> None:
     given = make("gru", lengths=[4, 4, 4])._replace(total=3)
     with pytest.raises(LayerError, match="total: expected at least the sum of the lengths, got 3"):
@@ -330,7 +438,7 @@ def test_out_of_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> Non
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr(operator, "_outputs", full)
+    monkeypatch.setattr(operator, "room", full)
     with pytest.raises(MemoryError, match="can't allocate memory"):
         layer(make("gru"))
 

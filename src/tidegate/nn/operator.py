@@ -19,7 +19,7 @@ from torch.nn import Parameter
 
 from tidegate import native
 from tidegate.errors import LayerError
-from tidegate.nn.memory import borrow
+from tidegate.nn.memory import room
 from tidegate.nn.threads import follow_torch
 from tidegate.nn.transforms import FORWARD_MODE, SECOND, VMAP, has_tangent, refuse_batched, transformed
 
@@ -29,6 +29,8 @@ _INPUTS = (
     "str cell, Tensor x, Tensor? lengths, Tensor? h0, Tensor? c0, Tensor[] weights, Tensor? zone_h, Tensor? zone_c, "
     "Tensor? drop_h, SymInt total, bool batch_first, bool recompute, Tensor? batch_sizes, SymInt packed_batch"
 )
+_COUNT = 14  # fields of Inputs
+_dispatch_modes, _tracing_state = torch._C._len_torch_dispatch_stack, torch._C._get_tracing_state
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 Ways: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
@@ -83,7 +85,6 @@ def layer(given: Inputs) -> Ways:
     """
     if torch.compiler.is_compiling() or not _plain(given):
         return torch.ops.tidegate.recurrent(*given)  # type: ignore[no-any-return]
-    sizes(given)
     if transformed():
         return _apply(_Transformed, True, *_flat(given))[:3]  # type: ignore[no-any-return]
     if _differentiable(given):
@@ -97,7 +98,7 @@ def _apply(function: Any, *arguments: Any) -> Any:
 
 
 def _plain(given: Inputs) -> bool:
-    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+    if _dispatch_modes() or _tracing_state() is not None:
         return False
     return type(given.x) in (Tensor, Parameter) and type(given.weights[0]) in (Tensor, Parameter) and given.x.device.type == "cpu"
 
@@ -128,10 +129,10 @@ def sizes(given: Inputs) -> Sizes:
     found = Sizes(batch, steps, x.shape[-1], hidden, directions)
     gates = _GATES[given.cell] * hidden
     state = (directions, batch, hidden)
-    zone = tuple((directions, _zone_steps(z, steps), batch, hidden) for z in (given.zone_h, given.zone_c))
+    zone = (directions, _zone_steps(given, steps), batch, hidden)
     wanted: list[tuple[str, Tensor | None, tuple[int, ...]]]
     wanted = [("h0", given.h0, state), ("c0", given.c0, state), ("drop_h", given.drop_h, state)]
-    wanted += [("zone_h", given.zone_h, zone[0]), ("zone_c", given.zone_c, zone[1])]
+    wanted += [("zone_h", given.zone_h, zone), ("zone_c", given.zone_c, zone)]
     shapes = ((gates, found.I), (gates, hidden), (gates,), (gates,))
     wanted += [(f"weights[{k}]", w, shapes[k % each]) for k, w in enumerate(weights)]
     for name, tensor, shape in wanted:
@@ -171,12 +172,10 @@ def _each(weights: tuple[Tensor, ...]) -> int:
     return 2 if len(weights) == 2 or weights[2].dim() == 2 else 4
 
 
-def _zone_steps(zone: Tensor | None, steps: int) -> int:
+def _zone_steps(given: Inputs, steps: int) -> int:
+    """1 or T: both masks have the same."""
+    zone = given.zone_h if given.zone_h is not None else given.zone_c
     return 1 if zone is not None and zone.dim() == 4 and zone.shape[1] == 1 else steps
-
-
-def _sizes_unchecked(given: Inputs) -> Sizes:
-    return Sizes(*_extent(given), given.x.shape[-1], given.weights[1].shape[1], len(given.weights) // _each(given.weights))
 
 
 def side_by_side(x: Tensor) -> Tensor:
@@ -190,12 +189,27 @@ def whole(x: MaybeTensor) -> MaybeTensor:
     return x if x is None else x.resolve_neg().contiguous()
 
 
+def _described(given: Inputs) -> tuple[Inputs, native.LayerCall]:
+    """The same values where the core can read them, and the core's arguments, which last as long. Raises: LayerError."""
+    _let_read()
+    call = native.layer_call(given)
+    if call is None:
+        size = sizes(given)
+        _check_rows(given)
+        given = _readable(given)
+        call = _call(given, size)
+    return given, call
+
+
+@lru_cache(maxsize=1)
+def _let_read() -> None:
+    """Once: tensors may be read by the core itself, where torch has the table for it (2.10 and later)."""
+    table = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+    if table is not None:
+        native.read_tensors(table, Tensor, Parameter)
+
+
 def _readable(given: Inputs) -> Inputs:
-    """The same values where the core can read them."""
-    x, others = given.x, (*given[2:5], *given.weights, *given[6:9], given.batch_sizes)
-    as_they_stand = (x.stride(-1) == 1 or x.shape[-1] <= 1) and not x.is_neg()
-    if as_they_stand and all(o is None or (o.is_contiguous() and not o.is_neg()) for o in others):
-        return given
     return Inputs(
         given.cell, side_by_side(given.x), whole(given.lengths), whole(given.h0), whole(given.c0),
         tuple([whole(w) for w in given.weights]), whole(given.zone_h), whole(given.zone_c), whole(given.drop_h),
@@ -232,11 +246,10 @@ def _addresses(weights: tuple[Tensor, ...] | list[Tensor], each: int) -> tuple[i
 def _call(given: Inputs, size: Sizes) -> native.LayerCall:
     """The core's arguments; `given` is readable and outlives the call."""
     x_batch, x_step = _strides(given.x, given.batch_first)
-    zone = given.zone_h if given.zone_h is not None else given.zone_c
     return native.LayerCall(
         native.CELLS[given.cell], DTYPES[given.x.dtype], size.D, given.recompute, size.B, size.T, size.I, size.H,
         _at(given.lengths), given.x.data_ptr(), x_batch, x_step, _addresses(given.weights, _each(given.weights)),
-        _at(given.h0), _at(given.c0), _at(given.zone_h), _at(given.zone_c), size.T if zone is None else zone.shape[1],
+        _at(given.h0), _at(given.c0), _at(given.zone_h), _at(given.zone_c), _zone_steps(given, size.T),
         _at(given.drop_h), _at(given.batch_sizes),
     )  # fmt: skip
 
@@ -272,23 +285,20 @@ def memory_error(error: RuntimeError) -> Exception:
 
 
 def _run(given: Inputs, *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Forward through the core; shapes are checked by the caller."""
+    """Forward through the core. Raises: LayerError for shapes that do not fit together."""
     follow_torch()
-    _check_rows(given)
-    size = _sizes_unchecked(given)
     try:
-        given = _readable(given)
-        y, hn, cn, reserve = _outputs(given, size, False)
-        if keep:
-            reserve = borrow(reserve_bytes(given, size))
+        given, call = _described(given)
+        dtype, size = given.x.dtype, Sizes(call.batch, call.steps, call.input_size, call.hidden_size, call.directions)
+        y, hn = room((*given.x.shape[:-1], size.D * size.H), dtype), room((size.D, size.B, size.H), dtype)
+        cn = room((size.D, size.B, size.H) if given.cell == "lstm" else (0,), dtype)
+        reserve = room((reserve_bytes(given, size) if keep else 0,), torch.uint8)
     except RuntimeError as error:
         raise memory_error(error) from None
-    call = _call(given, size)
     if keep and given.lengths is not None and native.reserve_bytes(call) > reserve.numel():
         raise LayerError(f"total: expected at least the sum of the lengths, got {given.total}")
-    native.forward(
-        call, y.data_ptr(), *_strides(y, given.batch_first), hn.data_ptr(), cn.data_ptr(), reserve.data_ptr() if keep else 0
-    )
+    kept = reserve.data_ptr() if keep else 0
+    native.forward(call, y.data_ptr(), *_strides(y, given.batch_first), hn.data_ptr(), cn.data_ptr(), kept)
     return y, hn, cn, reserve
 
 
@@ -308,54 +318,59 @@ Gradients: TypeAlias = tuple[Tensor, Tensor, Tensor, list[Tensor]]
 
 def _gradients(given: Inputs, wanted: tuple[bool, ...], size: Sizes) -> Gradients:
     """Room for those that are wanted, contiguous; (0,) for the others."""
-    new = given.x.new_empty
-    state = (size.D, size.B, size.H)
-    weights = [new(w.shape) if want else new(0) for w, want in zip(given.weights, wanted[3:], strict=True)]
-    dx = new(given.x.shape) if wanted[0] else new(0)  # of x's strides some overlap, or part its features
-    return dx, new(state) if wanted[1] else new(0), new(state) if wanted[2] else new(0), weights
+    new, state = given.x.new_empty, (size.D, size.B, size.H)
+    dx, dh0, dc0 = (new(s if want else 0) for s, want in zip((given.x.shape, state, state), wanted[:3], strict=True))
+    return dx, dh0, dc0, [new(w.shape if want else 0) for w, want in zip(given.weights, wanted[3:], strict=True)]
 
 
-def _run_backward(given: Inputs, incoming: Incoming) -> Gradients:
+def _run_backward(given: Inputs, incoming: Incoming) -> list[Tensor | None]:
+    """Gradients of x, h0, c0 and each weight; None where they are not wanted."""
     follow_torch()
-    _check_rows(given)
-    size = _sizes_unchecked(given)
     y, reserve, dy, dhn, dcn, wanted = incoming
     try:
-        given = _readable(given)
+        given, call = _described(given)
         y, dy, dhn, dcn = side_by_side(y), None if dy is None else side_by_side(dy), whole(dhn), whole(dcn)
         if reserve.data_ptr() % 64:  # saved and brought back by a hook that does not align
             reserve = reserve.clone()
-        dx, dh0, dc0, dweights = found = _gradients(given, wanted, size)
+        # dx is contiguous: of x's strides some may overlap, or part its features.
+        state = (call.directions, call.batch, call.hidden_size)
+        shapes = (given.x.shape, state, state, *[w.shape for w in given.weights])
+        found = [room(shape, y.dtype) if want else None for shape, want in zip(shapes, wanted, strict=True)]
     except RuntimeError as error:
         raise memory_error(error) from None
-    if not size.B:  # no row: the core leaves without a reserve
-        for gradient in dweights:
-            gradient.zero_()
+    if not call.batch:  # no row: the core leaves without a reserve
+        for gradient in found:
+            if gradient is not None:
+                gradient.zero_()
         return found
-    slots = [g.data_ptr() if want else 0 for g, want in zip(dweights, wanted[3:], strict=True)]
-    if _each(given.weights) == 2:
-        slots = [a for k in range(0, len(slots), 2) for a in (slots[k], slots[k + 1], 0, 0)]
+    dweights = [_at(g) for g in found[3:]]
+    if len(dweights) == 2 * call.directions:
+        dweights = [a for k in range(0, len(dweights), 2) for a in (dweights[k], dweights[k + 1], 0, 0)]
+    dx, dh0, dc0 = found[:3]
     first = given.batch_first
     native.backward(
-        _call(given, size), y.data_ptr(), *_strides(y, first), reserve.data_ptr(),
-        _at(dy), *((0, 0) if dy is None else _strides(dy, first)), _at(dhn), _at(dcn),
-        dx.data_ptr() if wanted[0] else 0, *(_strides(dx, first) if wanted[0] else (0, 0)),
-        dh0.data_ptr() if wanted[1] else 0, dc0.data_ptr() if wanted[2] else 0, tuple(slots),
+        call, y.data_ptr(), *_strides(y, first), reserve.data_ptr(), _at(dy), *((0, 0) if dy is None else _strides(dy, first)),
+        _at(dhn), _at(dcn), _at(dx), *((0, 0) if dx is None else _strides(dx, first)), _at(dh0), _at(dc0), tuple(dweights),
     )  # fmt: skip
     return found
 
 
 def _flat(given: Inputs) -> tuple[Any, ...]:
-    """As autograd wants them: no tensor inside a tuple."""
-    return (*given[:5], *given[6:], *given.weights)
+    """As autograd wants them, no tensor inside a tuple: what has no gradient, then x, h0, c0, masks, weights."""
+    cell, x, lengths, h0, c0, weights, zone_h, zone_c, drop_h, total, batch_first, recompute, batch_sizes, packed_batch = given
+    rest = (cell, total, batch_first, recompute, packed_batch)
+    return rest, lengths, batch_sizes, x, h0, c0, zone_h, zone_c, drop_h, *weights
 
 
-_COUNT = len(Inputs._fields)
-_OTHERS = _COUNT - 1  # of _flat before the weights
-
-
-def _inputs(flat: tuple[Any, ...]) -> Inputs:
-    return Inputs._make((*flat[:5], tuple(flat[_OTHERS:]), *flat[5:_OTHERS]))
+def _inputs(
+    rest: tuple[str, int, bool, bool, int], lengths: Tensor | None, batch_sizes: Tensor | None, x: Tensor, h0: Tensor | None,
+    c0: Tensor | None, zone_h: Tensor | None, zone_c: Tensor | None, drop_h: Tensor | None, *weights: Tensor,
+) -> Inputs:  # fmt: skip
+    """`_flat` back again."""
+    cell, total, batch_first, recompute, packed_batch = rest
+    return Inputs(
+        cell, x, lengths, h0, c0, weights, zone_h, zone_c, drop_h, total, batch_first, recompute, batch_sizes, packed_batch
+    )
 
 
 class _Layer(torch.autograd.Function):
@@ -363,33 +378,29 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, direct: bool, *flat: Any) -> Ways:
-        given = _inputs(flat)
-        y, hn, cn, reserve = _kept(direct, given)
-        _save(ctx, direct, given, y, cn, reserve)
+        y, hn, cn, reserve = _kept(direct, _inputs(*flat))
+        _save(ctx, direct, flat, y, cn, reserve)
         return y, hn, cn
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dhn: Tensor | None, dcn: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        y, reserve, x, lengths, h0, c0, zone_h, zone_c, drop_h, batch_sizes, *weights = ctx.saved_tensors
-        cell, total, batch_first, recompute, packed_batch = ctx.rest
-        given = Inputs(
-            cell, x, lengths, h0, c0, tuple(weights), zone_h, zone_c, drop_h, total, batch_first, recompute, batch_sizes,
-            packed_batch,
-        )  # fmt: skip
+        y, reserve, *tensors = ctx.saved_tensors
+        given = _inputs(ctx.rest, *tensors)
         refuse_batched(dy, dhn, dcn)
-        need = ctx.needs_input_grad[1:]
-        if any(need[5:8]):
+        need = ctx.needs_input_grad[4:]  # from x on
+        if need[3] or need[4] or need[5]:
             raise LayerError("zone_h, zone_c, drop_h: expected masks without gradients; detach them")
-        wanted = (need[1], need[3], need[4], *need[_OTHERS:])
-        incoming = Incoming(y, reserve, dy, dhn, dcn if cell == "lstm" else None, wanted)
+        wanted = (*need[:3], *need[6:])
+        incoming = Incoming(y, reserve, dy, dhn, dcn if given.cell == "lstm" else None, wanted)
+        found: list[Tensor | None]
         if not ctx.direct:
-            dx, dh0, dc0, dweights = torch.ops.tidegate.recurrent_backward(*given, *incoming)
+            *state, dweights = torch.ops.tidegate.recurrent_backward(*given, *incoming)
+            found = [g if want else None for g, want in zip((*state, *dweights), wanted, strict=True)]
         elif torch.is_grad_enabled():  # create_graph=True
-            dx, dh0, dc0, *dweights = _apply(_Twice, True, len(weights), *given[:5], *given[6:], *incoming[:5], wanted, *weights)
+            found = _apply(_Twice, True, wanted, *_flat(given), *incoming[:5])
         else:
-            dx, dh0, dc0, dweights = _run_backward(given, incoming)
-        some = [g if want else None for g, want in zip((dx, dh0, dc0, *dweights), wanted, strict=True)]
-        return (None, None, some[0], None, some[1], some[2], *(None,) * (_OTHERS - 5), *some[3:])
+            found = _run_backward(given, incoming)
+        return (None, None, None, None, *found[:3], None, None, None, *found[3:])
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -403,12 +414,12 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def forward(direct: bool, *flat: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _kept(direct, _inputs(flat))
+        return _kept(direct, _inputs(*flat))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         y, _, cn, reserve = output
-        _save(ctx, inputs[0], _inputs(inputs[1:]), y, cn, reserve)
+        _save(ctx, inputs[0], inputs[1:], y, cn, reserve)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
@@ -422,15 +433,15 @@ def _kept(direct: bool, given: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return torch.ops.tidegate.recurrent_keep(*given)  # type: ignore[no-any-return]
 
 
-def _save(ctx: Any, direct: bool, given: Inputs, y: Tensor, cn: Tensor, reserve: Tensor) -> None:
-    ctx.direct, ctx.rest = direct, (given.cell, *given[9:12], given.packed_batch)
+def _save(ctx: Any, direct: bool, flat: tuple[Any, ...], y: Tensor, cn: Tensor, reserve: Tensor) -> None:
+    rest, lengths, batch_sizes, *tensors = flat
+    ctx.direct, ctx.rest = direct, rest
     ctx.set_materialize_grads(False)
-    if given.cell == "lstm":
+    if rest[0] == "lstm":
         ctx.mark_non_differentiable(reserve)
     else:
         ctx.mark_non_differentiable(reserve, cn)
-    lengths, batch_sizes = _savable(given.lengths), _savable(given.batch_sizes)
-    ctx.save_for_backward(y, reserve, given.x, lengths, *given[3:5], *given[6:9], batch_sizes, *given.weights)
+    ctx.save_for_backward(y, reserve, _savable(lengths), _savable(batch_sizes), *tensors)
 
 
 def _savable(x: Tensor | None) -> Tensor | None:
@@ -439,17 +450,15 @@ def _savable(x: Tensor | None) -> Tensor | None:
 
 
 class _Twice(torch.autograd.Function):
-    """The backward pass where its gradients may be differentiated again: that raises."""
+    """The backward pass where its gradients may be differentiated again: that raises. (direct, wanted, *_flat, 5 of Incoming)."""
 
     @staticmethod
-    def forward(direct: bool, count: int, *flat: Any) -> tuple[Tensor, ...]:
-        head, weights = flat[: len(flat) - count], flat[len(flat) - count :]
-        given, incoming = Inputs._make((*head[:5], weights, *head[5:_OTHERS])), Incoming(*head[_OTHERS:])
+    def forward(direct: bool, wanted: tuple[bool, ...], *arguments: Any) -> tuple[Tensor | None, ...]:
+        given, incoming = _inputs(*arguments[:-5]), Incoming._make((*arguments[-5:], wanted))
         if direct:
-            dx, dh0, dc0, dweights = _run_backward(given, incoming)
-        else:
-            with torch._C._AutoDispatchBelowAutograd():
-                dx, dh0, dc0, dweights = torch.ops.tidegate.recurrent_backward(*given, *incoming)
+            return tuple(_run_backward(given, incoming))
+        with torch._C._AutoDispatchBelowAutograd():
+            dx, dh0, dc0, dweights = torch.ops.tidegate.recurrent_backward(*given, *incoming)
         return (dx, dh0, dc0, *dweights)
 
     @staticmethod
@@ -466,21 +475,19 @@ class _Twice(torch.autograd.Function):
 
 
 def _recurrent(*arguments: Any) -> Ways:
-    given = _given(arguments)
-    sizes(given)
-    return _run(given, keep=False)[:3]
+    return _run(_given(arguments), keep=False)[:3]
 
 
 def _recurrent_keep(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    given = _given(arguments)
-    sizes(given)
-    return _run(given, keep=True)
+    return _run(_given(arguments), keep=True)
 
 
 def _recurrent_backward(*arguments: Any) -> Gradients:
     given, incoming = _given(arguments[:_COUNT]), Incoming(*arguments[_COUNT:])
     _check_incoming(given, incoming, sizes(given))
-    return _run_backward(given, incoming)
+    none = given.x.new_empty
+    dx, dh0, dc0, *dweights = [none(0) if g is None else g for g in _run_backward(given, incoming)]
+    return dx, dh0, dc0, dweights
 
 
 def _given(arguments: tuple[Any, ...]) -> Inputs:
@@ -508,7 +515,7 @@ def _fake_keep(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _fake_backward(*arguments: Any) -> Gradients:
-    given = _readable(_given(arguments[:_COUNT]))
+    given = _given(arguments[:_COUNT])
     return _gradients(given, tuple(arguments[_COUNT + 5]), sizes(given))
 
 
@@ -522,7 +529,7 @@ def _autograd(*arguments: Any) -> Ways:
 
 def _autograd_backward(*arguments: Any) -> Gradients:
     given, incoming = _given(arguments[:_COUNT]), arguments[_COUNT:]
-    dx, dh0, dc0, *dweights = _apply(_Twice, False, len(given.weights), *given[:5], *given[6:], *incoming, *given.weights)
+    dx, dh0, dc0, *dweights = _apply(_Twice, False, incoming[5], *_flat(given), *incoming[:5])
     return dx, dh0, dc0, dweights
 
 
