@@ -65,6 +65,7 @@ format: $(READY)  ## put the sources into the one format
 bench: $(READY)  ## the rows of bench/*/RESULTS.md that have no result yet (the core's: 20 minutes; the forecaster's: hours, with the data sets)
 	$(BIN)/python bench/core/run.py
 	$(BIN)/python bench/forecast/run.py all
+	$(BIN)/python bench/text/run.py all
 
 docs: $(READY)  ## generate what is generated in docs/, then check links, names and blocks
 	$(BIN)/python docs/make_reference.py

@@ -254,6 +254,10 @@ NB_MODULE(_native, m) {
     check(unlocked(each_number * double(b) * double(t) * double(c),
                    [&] { return tg_pool(dtype, how, b, t, c, pointer<const int64_t *>(lengths), pointer(x), pointer<void *>(y)); }));
   });
+  m.def("weigh", [](int dtype, int64_t b, int64_t t, int64_t c, uintptr_t lengths, uintptr_t w, uintptr_t x, uintptr_t y) {
+    check(unlocked(double(b) * double(t) * double(c),
+                   [&] { return tg_weigh(dtype, b, t, c, pointer<const int64_t *>(lengths), pointer(w), pointer(x), pointer<void *>(y)); }));
+  });
   m.def("apply", [](int dtype, int function, int64_t n, uintptr_t x, uintptr_t y) {
     check(unlocked(each_number * double(n), [&] { return tg_apply(dtype, function, n, pointer(x), pointer<void *>(y)); }));
   });

@@ -159,6 +159,7 @@ struct Kernels {
   void (*softmax)(int dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y);
   void (*norm)(int dtype, int64_t m, int64_t k, const void *x, const void *gain, const void *bias, double eps, void *y);
   void (*pool)(int dtype, int pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);
+  void (*weigh)(int dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
   void (*apply)(int dtype, int function, int64_t n, const void *x, void *y);
   double (*peak)(int64_t rounds); /* operations of `rounds` rounds of independent fused multiply-adds */
   void (*generic_forward)(GenericJob *, int rank);

@@ -507,6 +507,13 @@ tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t 
   return TG_OK;
 }
 
+tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  build->weigh(dtype, b, t, c, lengths, w, x, y);
+  return TG_OK;
+}
+
 tg_status tg_apply(int32_t dtype, int32_t function, int64_t n, const void *x, void *y) {
   const Kernels *build = kernels();
   if (!build) return TG_NO_ISA;

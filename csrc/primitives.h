@@ -99,6 +99,15 @@ template <class T> void pool_of(int pooling, int64_t b, int64_t t, int64_t c, co
   }
 }
 
+template <class T> void weigh_of(int64_t b, int64_t t, int64_t c, const int64_t *lengths, const T *w, const T *x, T *y) {
+  for (int64_t r = 0; r < b; ++r, w += t, x += t * c, y += c) {
+    const int64_t n = lengths ? lengths[r] : t;
+    for (int64_t j = 0; j < c; ++j) y[j] = 0;
+    for (int64_t s = 0; s < n; ++s)
+      for (int64_t j = 0; j < c; ++j) y[j] += w[s] * x[s * c + j];
+  }
+}
+
 #define TG_BY_DTYPE(call, T, ...)          \
   if (dtype == TG_F32) {                   \
     using T = float;                       \
@@ -127,6 +136,10 @@ void norm(int dtype, int64_t m, int64_t k, const void *x, const void *gain, cons
 void pool(int dtype, int pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y) {
   const FlushDenormals mode;
   TG_BY_DTYPE(pool_of<T>, T, pooling, b, t, c, lengths, static_cast<const T *>(x), static_cast<T *>(y))
+}
+void weigh(int dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y) {
+  const FlushDenormals mode;
+  TG_BY_DTYPE(weigh_of<T>, T, b, t, c, lengths, static_cast<const T *>(w), static_cast<const T *>(x), static_cast<T *>(y))
 }
 void apply(int dtype, int function, int64_t n, const void *x, void *y) {
   const FlushDenormals mode;

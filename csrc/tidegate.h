@@ -129,6 +129,9 @@ tg_status tg_norm(int32_t dtype, int64_t m, int64_t k, const void *x, const void
 /* y [B,C] over the first lengths[b] of T steps of x [B,T,C]: the mean or the maximum; 0 for rows of length 0. */
 typedef enum tg_pooling { TG_MEAN = 0, TG_MAX = 1 } tg_pooling;
 tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);
+
+/* The sum over time of x (b, t, c) times w (b, t): y (b, c), step after step from 0; 0 for rows of length 0. lengths as above. */
+tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
 /* y [N] = f(x), elementwise. Relative error of TG_F32 at most 2e-7 where neither x nor f(x) is denormal. y may be x. */
 typedef enum tg_function { TG_EXP = 0, TG_TANH = 1, TG_SIGMOID = 2 } tg_function;
 tg_status tg_apply(int32_t dtype, int32_t function, int64_t n, const void *x, void *y);

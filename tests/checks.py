@@ -31,6 +31,7 @@ from tidegate.spec import (
     TIMED,
     Activation,
     Add,
+    Attend,
     Block,
     Concat,
     Dropout,
@@ -451,6 +452,15 @@ def _tagger() -> Spec:
     )
 
 
+def _attended() -> Spec:
+    """Attention pooling: scores of one linear layer weigh the rows themselves."""
+    return Spec(
+        inputs=(Port(name="x", size=3),),
+        blocks=(Linear(name="scores", inputs=("x",), input_size=3, output_size=1), Attend(name="y", inputs=("scores", "x"))),
+        outputs=("y",),
+    )
+
+
 def _next_token() -> Spec:
     """A language model's net: steps, and carries its state."""
     return Spec(
@@ -486,6 +496,8 @@ CASES: dict[str, Case] = {
     "embed": _one(Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=4, column=1), form="codes", size=2),
     "embed tokens": _one(Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=4, column=1), form="tokens", size=2),
     **{f"pool {how}": _one(Pool(name="y", inputs=("x",), how=how), refused="y") for how in ("mean", "max")},
+    "attend": Case(spec=_attended(), refused="y"),
+    "dropout locked": _one(Dropout(name="y", inputs=("x",), p=0.5, locked=True)),
     "norm": _one(Norm(name="y", inputs=("x",), size=3)),
     "concat": _one(Concat(name="y", inputs=("x", "x"))),
     "add": _one(Add(name="y", inputs=("x", "x"))),
@@ -493,6 +505,7 @@ CASES: dict[str, Case] = {
     "fold": _one(Fold(name="y", inputs=("x",), size=3), unit={"x": 3}, refused="y"),
     "unfold": _one(Unfold(name="y", inputs=("x",), size=3), refused="y"),
     "last": _one(Last(name="y", inputs=("x",)), refused="y"),
+    "last of both": _one(Last(name="y", inputs=("x",), both=True), refused="y", size=4),
     "position": _one(Position(name="y", inputs=("x",), steps=7, size=3), refused="y"),
     "take": _one(Take(name="y", inputs=("x",), start=1, size=2)),
     "mix": _one(Mix(name="y", inputs=("x", "x"))),

@@ -197,6 +197,9 @@ def test_softmax_norm_and_pool(dtype: type, rows: int, k: int, seed: int) -> Non
     for how, function in (("mean", np.mean), ("max", np.max)):
         each = [function(deep[r, : lengths[r]], axis=0) if lengths[r] else np.zeros(3) for r in range(rows)]
         np.testing.assert_allclose(native.pool(hidden, lengths, how), np.reshape(each, (rows, 3)), **TOL[dtype])
+    summed = [x[r, : lengths[r]] @ deep[r, : lengths[r]] for r in range(rows)]
+    wanted = np.reshape(summed, (rows, 3))
+    np.testing.assert_allclose(native.weigh(filled, hidden, lengths), wanted, **{**TOL[dtype], "atol": 40 * TOL[dtype]["atol"]})
 
 
 @core
@@ -239,6 +242,7 @@ def test_arrays_of_the_other_byte_order_are_the_numbers_that_they_hold(dtype: st
         lambda o: native.norm(o(x), gain, o(gain), 1e-5),
         lambda o: native.norm(x, o(gain), gain, 1e-5),
         lambda o: native.pool(o(deep), o(lengths // 2), "max"),
+        lambda o: native.weigh(o(deep[..., 0]), o(deep), o(lengths // 2)),
         lambda o: native.apply("exp", o(x)),
     ]
 
@@ -261,6 +265,10 @@ def test_lengths_that_are_no_whole_numbers_are_refused(lengths: np.ndarray) -> N
         native.softmax(np.zeros((2, 3)), lengths)
     with pytest.raises(ShapeError, match=text):
         native.pool(np.zeros((2, 3, 4)), lengths, "mean")
+    with pytest.raises(ShapeError, match=text):
+        native.weigh(np.zeros((2, 3)), np.zeros((2, 3, 4)), lengths)
+    with pytest.raises(ShapeError, match=r"expected \(B, T, C\) and \(B, T\)"):
+        native.weigh(np.zeros((2, 4)), np.zeros((2, 3, 4)), None)
 
 
 @core

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
-    "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
+    "Classifier": "models", "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
     "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
     "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors", "Stream": "runtime",
     "Table": "data.table", "TaskError": "errors",
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         TaskError,
         TidegateError,
     )
-    from tidegate.models import Forecaster, Model, load
+    from tidegate.models import Classifier, Forecaster, Model, load
     from tidegate.native import get_num_threads, set_num_threads
     from tidegate.runtime import Predictor, Stream
     from tidegate.tasks.evaluation import Evaluation

@@ -342,6 +342,20 @@ def pool(x: Floats, lengths: npt.NDArray[np.int64] | None, how: str) -> Floats:
     return y
 
 
+def weigh(weights: Floats, x: Floats, lengths: npt.NDArray[np.int64] | None) -> Floats:
+    """(B, T) weights and (B, T, C) -> (B, C): the sum over each row's first `lengths` steps, one by one."""
+    rows, factors = _checked("x", x), _readable(weights)
+    if rows.ndim != 3 or factors.shape != rows.shape[:2] or factors.dtype != rows.dtype:
+        raise ShapeError(f"x, weights: expected (B, T, C) and (B, T) of one dtype, got {x.shape} and {weights.shape}")
+    batch, steps, size = rows.shape
+    counts = None if lengths is None else checked_lengths(lengths, (batch,), steps)
+    y = np.empty((batch, size), rows.dtype)
+    if y.size:
+        held = 0 if counts is None else address(counts)
+        require().weigh(DTYPES[rows.dtype.name], batch, steps, size, held, address(factors), address(rows), address(y))
+    return y
+
+
 def apply(function: str, x: Floats) -> Floats:
     """exp, tanh or sigmoid of every value; float32 with a relative error of at most 2e-7."""
     if function not in _FUNCTIONS:

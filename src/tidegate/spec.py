@@ -75,6 +75,7 @@ class Embed:
     num_embeddings: int
     embedding_dim: int
     column: int = 0
+    std: float = 0.02  # of the values at initialisation
 
     def parameters(self) -> dict[str, Shape]:
         """The table."""
@@ -158,12 +159,16 @@ class Add:
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout:
-    """Zeroes a share `p` of the values during training and scales the rest by 1 / (1 - p)."""
+    """Zeroes a share `p` of the values during training and scales the rest by 1 / (1 - p).
+
+    locked: the same channels at every step of a row (variational dropout, Gal & Ghahramani 2016).
+    """
 
     kind: ClassVar[str] = "dropout"
     name: str
     inputs: tuple[str, ...]
     p: float
+    locked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +193,15 @@ class Unfold:
 
 @dataclass(frozen=True, kw_only=True)
 class Last:
-    """The output at each row's last valid step: (B, T, C) -> (B, C); a row of length 0 gives 0."""
+    """The output at each row's last valid step: (B, T, C) -> (B, C); a row of length 0 gives 0.
+
+    both: of a bidirectional block, whose backward half of the channels ends at the first step and is taken there.
+    """
 
     kind: ClassVar[str] = "last"
     name: str
     inputs: tuple[str, ...]
+    both: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +212,18 @@ class Pool:
     name: str
     inputs: tuple[str, ...]
     how: Literal["mean", "max"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attend:
+    """The mean of values under a softmax of scores over each row's valid steps (Bahdanau et al. 2015, with one query).
+
+    Scores (B, T, 1) and values (B, T, C) -> (B, C); a row of length 0 gives 0.
+    """
+
+    kind: ClassVar[str] = "attend"
+    name: str
+    inputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,9 +262,24 @@ class Mix:
 
 
 Block: TypeAlias = (
-    Linear | Activation | Embed | Recurrent | Norm | Concat | Add | Dropout | Fold | Unfold | Last | Pool | Position | Mix | Take
+    Linear
+    | Activation
+    | Embed
+    | Recurrent
+    | Norm
+    | Concat
+    | Add
+    | Dropout
+    | Fold
+    | Unfold
+    | Last
+    | Pool
+    | Attend
+    | Position
+    | Mix
+    | Take
 )
-_ARITY = {"concat": (1, 16), "add": (2, 16), "recurrent": (1, 2), "mix": (2, 2)}
+_ARITY = {"concat": (1, 16), "add": (2, 16), "recurrent": (1, 2), "mix": (2, 2), "attend": (2, 2)}
 
 
 @final
@@ -290,7 +326,7 @@ def block_parameters(block: Block) -> Mapping[str, Shape]:
     return {} if isinstance(block, _WEIGHTLESS) else block.parameters()
 
 
-_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Mix, Take)
+_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Mix, Take)
 
 
 def spec_to_plain(spec: Spec) -> Plain:
@@ -350,6 +386,8 @@ def _size_faults(block: Block) -> Iterator[str]:
         yield f"block {block.name!r}: time_scale must be a number of steps, at least 1, got {block.time_scale}"
     if isinstance(block, Embed) and block.column < 0:
         yield f"block {block.name!r}: column must be at least 0, got {block.column}"
+    if isinstance(block, Embed) and not 0.0 <= block.std < math.inf:
+        yield f"block {block.name!r}: std must be at least 0, got {block.std}"
     if isinstance(block, Take) and block.start < 0:
         yield f"block {block.name!r}: start must be at least 0, got {block.start}"
     for field in ("dropout", "p"):
@@ -396,6 +434,10 @@ def _edge(block: Block, sources: list[_Edge]) -> _Edge:
     if isinstance(block, Mix):
         _need(sources[1] == first, f"candidates like the scores, {first.form} of {first.width}", sources[1])
         return _Edge(first.form, 1)
+    if isinstance(block, Attend):
+        _need(first == _Edge("sequence", 1), "scores, a sequence of 1", first)
+        _need(sources[1].form == "sequence", "a sequence of values", sources[1])
+        return _Edge("vector", sources[1].width)
     if isinstance(block, Take):
         _need(block.start + block.size <= first.width, f"at least {block.start + block.size} channels", first)
         return _Edge(first.form, block.size)
@@ -404,6 +446,8 @@ def _edge(block: Block, sources: list[_Edge]) -> _Edge:
     wanted = {Linear: "input_size", Recurrent: "input_size", Norm: "size", Position: "size"}.get(type(block))
     if wanted is not None:
         _need(first.width == getattr(block, wanted), f"{getattr(block, wanted)} channels", first)
+    if isinstance(block, Last) and block.both:
+        _need(first.width % 2 == 0, "an even number of channels", first)
     if isinstance(block, Unfold):
         _need(first.width % block.size == 0, f"a multiple of {block.size} channels", first)
     return _Edge("vector" if isinstance(block, (Last, Pool)) else first.form, _width(block, first.width))

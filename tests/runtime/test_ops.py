@@ -55,6 +55,10 @@ CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
         for said, x, n in (("", X, LENGTHS), (" of no steps", X[:, :0], LENGTHS * 0))
     },
     **{f"pool {how} of full rows": (lambda ops, x, how=how: ops.pool(x, None, how), (X,)) for how in ("mean", "max")},
+    "attend": (lambda ops, s, x, n: ops.attend(s, x, n), (3 * X[..., 0], X, LENGTHS)),
+    "attend full rows": (lambda ops, s, x: ops.attend(s, x, None), (3 * X[..., 0], X)),
+    "attend no steps": (lambda ops, s, x, n: ops.attend(s, x, n), (X[:, :0, 0], X[:, :0], LENGTHS * 0)),
+    "dropout locked": (lambda ops, x: ops.dropout(x, 0.5, locked=True), (X,)),
     "divide_up": (lambda ops, n: ops.divide_up(n, 3), (np.arange(8),)),
 }
 

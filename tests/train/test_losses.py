@@ -10,6 +10,7 @@ from scipy import stats
 from tidegate.train.losses import LOSSES, TINY
 
 SHAPE = (3, 5)
+LABELS = {"cross_entropy"}
 PARAMETERS = {"quantile": 3, "gaussian": 2, "student_t": 3, "negative_binomial": 2, "squared": 1}
 TOL = {"rtol": 1e-10, "atol": 1e-12}  # float64
 
@@ -50,7 +51,7 @@ def oracle(name: str, outputs: dict[str, torch.Tensor], targets: dict[str, torch
     return -stats.nbinom.logpmf(np.rint(y * unit + offset), r, r / (r + expected))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_loss_equals_the_oracle(name: str) -> None:
     outputs, targets = made(name)
     loss = LOSSES[name](outputs, targets)
@@ -59,7 +60,7 @@ def test_loss_equals_the_oracle(name: str) -> None:
     np.testing.assert_allclose(float(loss.count), targets["weight"].numpy().sum(), **TOL)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_parts_add_up(name: str) -> None:
     outputs, targets = made(name)
     whole, parts = LOSSES[name](outputs, targets), []
@@ -69,7 +70,7 @@ def test_parts_add_up(name: str) -> None:
     np.testing.assert_allclose(float(whole.total), sum(float(p.total) for p in parts), **TOL)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 1e300])
 def test_a_masked_step_adds_exactly_nothing(name: str, poison: float) -> None:
     outputs, targets = made(name)
@@ -88,7 +89,7 @@ def test_a_masked_step_adds_exactly_nothing(name: str, poison: float) -> None:
     assert (raw.grad[1, 2:] == 0).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("size", [1e-30, 1.0, 50.0, 1e4])
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_gradients_are_finite_at_extremes(name: str, size: float, sign: float) -> None:
@@ -110,3 +111,30 @@ def test_the_student_t_of_many_degrees_is_the_gaussian() -> None:
     gaussian = float(LOSSES["gaussian"](outputs, targets).total)
     constant = 0.5 * np.log(2 * np.pi) * float(targets["weight"].sum())
     np.testing.assert_allclose(float(LOSSES["student_t"](outputs, targets).total), gaussian + constant, rtol=1e-5)
+
+
+def test_every_loss_is_tested() -> None:
+    assert set(LOSSES) == {*PARAMETERS, *LABELS}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("shape", [(4,), (3, 5)])
+def test_cross_entropy_equals_torchs(shape: tuple[int, ...], smoothing: float) -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(*shape, 6, generator=rng, dtype=torch.float64)
+    y = torch.randint(0, 6, shape, generator=rng)
+    weight = torch.rand(shape, generator=rng, dtype=torch.float64)
+    weight.view(-1)[0] = 0.0
+    found = LOSSES["cross_entropy"]({"logits": logits}, {"y": y, "weight": weight, "smoothing": torch.tensor(smoothing)})
+    each = torch.nn.functional.cross_entropy(logits.view(-1, 6), y.view(-1), reduction="none", label_smoothing=smoothing)
+    torch.testing.assert_close(found.total, (each * weight.view(-1)).sum(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.count, weight.sum())
+
+
+def test_cross_entropy_of_a_masked_step_has_no_gradient_and_extremes_are_finite() -> None:
+    logits = torch.tensor([[1e4, -1e4], [torch.inf, 0.0]], requires_grad=True)
+    targets = {"y": torch.tensor([1, 0]), "weight": torch.tensor([1.0, 0.0]), "smoothing": torch.tensor(0.1)}
+    loss = LOSSES["cross_entropy"]({"logits": logits}, targets)
+    assert float(loss.total.detach()) == pytest.approx(0.95 * 2e4)
+    (gradient,) = torch.autograd.grad(loss.total, logits)
+    assert torch.isfinite(gradient[0]).all()

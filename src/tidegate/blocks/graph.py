@@ -14,6 +14,7 @@ from tidegate.errors import ShapeError
 from tidegate.spec import (
     Activation,
     Add,
+    Attend,
     Block,
     Concat,
     Dropout,
@@ -137,7 +138,7 @@ def _timing(block: Block, sources: list[Value]) -> tuple[int | None, Array | Non
 
 
 def _dropout(ops: Ops, block: Dropout, own: Mapping[str, Array], sources: list[Value]) -> Value:
-    return Value(ops.dropout(sources[0].x, block.p), sources[0].lengths)
+    return Value(ops.dropout(sources[0].x, block.p, locked=block.locked), sources[0].lengths)
 
 
 def _fold(ops: Ops, block: Fold, own: Mapping[str, Array], sources: list[Value]) -> Value:
@@ -157,11 +158,20 @@ def _unfold(ops: Ops, block: Unfold, own: Mapping[str, Array], sources: list[Val
 
 
 def _last(ops: Ops, block: Last, own: Mapping[str, Array], sources: list[Value]) -> Value:
-    return Value(ops.last(sources[0].x, sources[0].lengths))
+    x, lengths = sources[0].x, sources[0].lengths
+    if not block.both:
+        return Value(ops.last(x, lengths))
+    half, one = x.shape[-1] // 2, None if lengths is None else lengths.clip(max=1)
+    return Value(ops.concat([ops.last(x[..., :half], lengths), ops.last(x[:, :1, half:], one)], -1))
 
 
 def _pool(ops: Ops, block: Pool, own: Mapping[str, Array], sources: list[Value]) -> Value:
     return Value(ops.pool(sources[0].x, sources[0].lengths, block.how))
+
+
+def _attend(ops: Ops, block: Attend, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    _, lengths = _timing(block, sources)
+    return Value(ops.attend(sources[0].x[..., 0], sources[1].x, lengths))
 
 
 def _position(ops: Ops, block: Position, own: Mapping[str, Array], sources: list[Value]) -> Value:
@@ -192,6 +202,7 @@ _FORWARD: dict[type[Block], Callable[..., Value]] = {  # each takes the block of
     Unfold: _unfold,
     Last: _last,
     Pool: _pool,
+    Attend: _attend,
     Position: _position,
     Mix: _mix,
     Take: _take,

@@ -44,8 +44,8 @@ class Ops(Protocol):
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation over the last axis, epsilon 1e-5."""
 
-    def dropout(self, x: Array, p: float) -> Array:
-        """Dropout in training, nothing else."""
+    def dropout(self, x: Array, p: float, *, locked: bool = False) -> Array:
+        """Dropout in training, nothing else. locked: of a sequence, the same channels at every step."""
 
     def concat(self, parts: Sequence[Array], axis: int) -> Array:
         """Arrays side by side."""
@@ -76,6 +76,9 @@ class Ops(Protocol):
 
     def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
         """(B, T, C) -> (B, C): "mean" or "max" over each row's valid steps, 0 for rows of length 0."""
+
+    def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
+        """(B, T) scores and (B, T, C) -> (B, C): the mean under the scores' softmax over valid steps, 0 for rows of length 0."""
 
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

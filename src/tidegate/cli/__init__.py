@@ -20,18 +20,19 @@ from tidegate.errors import ConfigError, TidegateError, nearest
 COMMANDS = {
     "demo": "fit, score beside naive forecasts, draw and report, on bundled weather data",
     "fit": "train a model on a data file",
-    "predict": "forecast with a trained model",
-    "evaluate": "score a trained model on the last horizon of a data file, beside the naive methods",
+    "predict": "forecast, or sort texts, with a trained model",
+    "evaluate": "score a trained model on a data file, beside the methods that need no net",
     "backtest": "rolling-origin evaluation: several cutoffs, nothing seen after them",
     "plot": "draw a forecast, or the history of a training run",
     "info": "what is in a model file",
     "check": "look at a data file before training",
 }
 DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
-TASKS = ("forecast",)
+TASKS = ("forecast", "classify")
 OVERVIEW = """example:
   tidegate demo
   tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors
+  tidegate fit classify reviews.csv --text review --label stars -o reviews.safetensors
   tidegate COMMAND --help
 
 exit status: 0 done; 1 done, and something was found (check); 2 an error that you can mend; 130 interrupted by Ctrl-C"""
@@ -88,7 +89,8 @@ def _run(given: list[str]) -> int:
             )
         raise ConfigError(f"there is no command {given[0]!r}; {nearest(given[0], COMMANDS)} `tidegate --help` lists them")
     _check_task(given)
-    parser = _parser(given[0] if given else None)
+    task = given[1] if given[:1] == ["fit"] and len(given) > 1 else None
+    parser = _parser(given[0] if given else None, task)
     _check_flags(given, parser)
     args, unknown = parser.parse_known_args(given)
     if unknown:
@@ -96,7 +98,7 @@ def _run(given: list[str]) -> int:
     if not args.command:
         parser.print_help()
         return ERROR
-    return _command(args.command).run(args)
+    return _command(args.command, task).run(args)
 
 
 def _check_task(given: list[str]) -> None:
@@ -136,7 +138,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; `{self.prog} --help` lists what can be given")
 
 
-def _parser(wanted: str | None) -> argparse.ArgumentParser:
+def _parser(wanted: str | None, task: str | None = None) -> argparse.ArgumentParser:
     from tidegate import __version__
 
     shape = argparse.RawDescriptionHelpFormatter
@@ -148,7 +150,7 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         if wanted in COMMANDS and name != wanted:  # only the command that runs is loaded
             continue
-        command = _command(name) if name == wanted else None
+        command = _command(name, task) if name == wanted else None
         epilog = None if command is None else command.EXAMPLE
         sub = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", epilog=epilog, formatter_class=shape
@@ -160,8 +162,10 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _command(name: str) -> Command:
-    return cast(Command, import_module(f"tidegate.cli.{name}"))
+def _command(name: str, task: str | None = None) -> Command:
+    """The module of a command; `fit` has one a task, the forecaster's first."""
+    own = f"{name}_{task}" if name == "fit" and task in TASKS[1:] else name
+    return cast(Command, import_module(f"tidegate.cli.{own}"))
 
 
 def _unknown(word: str, args: argparse.Namespace) -> str:

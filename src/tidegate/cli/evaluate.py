@@ -1,14 +1,20 @@
-"""`tidegate evaluate MODEL FILE`: score a trained model on the last horizon of a data file."""
+"""`tidegate evaluate MODEL FILE`: score a trained model on a data file that it has not seen."""
 
 from __future__ import annotations
 
 import argparse
 
-from tidegate.cli.common import add_against, add_levels, folder, forecaster, named_tables, say_wrote, wrapped
+from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, wrapped
+from tidegate.cli.texts import add_text_columns, text_columns_of
+from tidegate.errors import TaskError
+from tidegate.models import Classifier, Forecaster, load
+from tidegate.tasks.evaluation import Evaluation
+from tidegate.tasks.label_scores import LabelEvaluation
 
 EXAMPLE = """example:
-  tidegate evaluate weather.safetensors newer.csv
-  tidegate evaluate weather.safetensors newer.csv --against prophet=prophet.csv --output figures/"""
+  tidegate evaluate weather.safetensors newer.csv                            # a forecaster: the last horizon of the file
+  tidegate evaluate weather.safetensors newer.csv --against prophet=prophet.csv --output figures/
+  tidegate evaluate reviews.safetensors test.csv --text review --label stars  # a classifier: accuracy, confusion, calibration"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,15 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="data with the columns of the training file")
     add_against(parser)
     add_levels(parser)
+    add_text_columns(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
     if args.output:
         folder(args.output)
-    found = forecaster(args.model).evaluate(args.file, against=named_tables(args.against), levels=args.levels)
+    found = _found(args)
     print(wrapped(str(found), hanging="  "))
     if args.output:
         found.write(args.output)
         say_wrote(args.output)
     return 0
+
+
+def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation:
+    model = load(args.model)
+    if isinstance(model, Forecaster):
+        return model.evaluate(args.file, against=named_tables(args.against), levels=args.levels)
+    if isinstance(model, Classifier):
+        return model.evaluate(args.file, **text_columns_of(args))
+    raise TaskError(f"{args.model}: `evaluate` knows forecasters and classifiers, got a model for {model.task!r}")

@@ -12,6 +12,8 @@ from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
 from tidegate.data.schema import Roles
 from tidegate.data.series import Panel
+from tidegate.models import Classifier, load
+from tidegate.models.classify_figures import held_back_text
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_store import unpack
@@ -30,18 +32,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    file, model = container.read(args.model), forecaster(args.model)
+    file, model = container.read(args.model), load(args.model)
     if args.json:
         print(json.dumps({**file.header, "sha256": file.sha256}, indent=2))
         return 0
     spec = spec_from_plain(file.header["spec"])
     print(wrapped(repr(model), hanging="  "))
-    print(f"\nuse\n{_aligned(_use(unpack(file, args.model).panel, model.options.horizon))}")
-    print(f"\nnet\n{draw(spec)}\n")
-    print(f"file\n{_aligned(_about(args.model, file, model.card, spec))}\n")
-    print(figures_text(model.card))
-    print(bullets(notes(model.card)))
+    if isinstance(model, Classifier):
+        about = _about(args.model, file, model.card, spec, "the vocabulary and the classes")
+        use, figures, said = _use_of_texts(model), held_back_text(model.card), cast("list[str]", model.card["notes"])
+    else:
+        model = forecaster(args.model)
+        about = _about(args.model, file, model.card, spec, f"the tails of {model.card['series']} training series")
+        use, figures = _use(unpack(file, args.model).panel, model.options.horizon), figures_text(model.card)
+        said = list(notes(model.card))
+    print(f"\nuse\n{_aligned(use)}\n\nnet\n{draw(spec)}\n\nfile\n{_aligned(about)}\n\n{figures}")
+    print(bullets(said))
     return 0
+
+
+def _use_of_texts(model: Classifier) -> list[tuple[str, ...]]:
+    """What a caller has to know of a classifier."""
+    shown = ", ".join(model.classes[:12]) + (f", ... ({len(model.classes)} in all)" if len(model.classes) > 12 else "")
+    return [
+        ("classes", shown),
+        (
+            "units",
+            f"{model.options.units}{', lower-cased' if model.options.lower else ''}; at most {model.options.max_tokens:,} a text",
+        ),
+        ("predict", "takes texts on the command line, or --data FILE with a text a line or a --text COLUMN"),
+    ]
 
 
 def _use(panel: Panel, horizon: int) -> list[tuple[str, ...]]:
@@ -95,9 +115,10 @@ def _drawn(block: Block) -> tuple[str, ...]:
     return (block.name, kind, width, f"{weights:,}" if weights else "", str(state) if state else "", ", ".join(block.inputs))
 
 
-def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spec) -> list[tuple[str, ...]]:
-    """What else there is to know of the file, in words."""
-    inside = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("data."))
+def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spec, data: str) -> list[tuple[str, ...]]:
+    """What else there is to know of the file, in words. data: what it holds of the training data."""
+    inside = sum(array.nbytes for name, array in file.arrays.items() if name.startswith(("data.", "vocabulary.", "classes.")))
+    count = cast(int, card["rows"] if "rows" in card else card["texts"])
     weights = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("net"))
     made = cast("dict[str, Plain]", card["versions"])
     nets = cast(int, file.header["members"])
@@ -106,8 +127,11 @@ def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spe
         ("task", str(file.header["task"])),
         ("sha256", file.sha256),
         ("nets", f"{nets}, {weights:,} bytes of weights; {spec.state_size()} numbers of state for each series"),
-        ("data inside", f"yes: the tails of {card['series']} training series, {inside:,} bytes"),
-        ("trained on", f"{card['source']}, {cast(int, card['rows']):,} rows, data sha256 {str(card['data_sha256'])[:16]}..."),
+        ("data inside", f"yes: {data}, {inside:,} bytes"),
+        (
+            "trained on",
+            f"{card['source']}, {count:,} {'rows' if 'rows' in card else 'texts'}, data sha256 {str(card['data_sha256'])[:16]}",
+        ),
         ("training", f"seed {card['seed']}, {card['steps']} steps" + (", interrupted" if card["interrupted"] else "")),
         ("made with", ", ".join(f"{name} {version}" for name, version in made.items())),
     ]

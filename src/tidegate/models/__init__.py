@@ -6,9 +6,10 @@ from tidegate import format as container
 from tidegate.errors import TaskError
 from tidegate.files import PathLike
 from tidegate.models.base import Model
+from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
 
-_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster}
+_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier}
 
 
 def load(path: PathLike) -> Model:
@@ -23,4 +24,4 @@ def load(path: PathLike) -> Model:
     return _BY_TASK[task]._from_file(file, str(path))
 
 
-__all__ = ["Forecaster", "Model", "load"]
+__all__ = ["Classifier", "Forecaster", "Model", "load"]

@@ -27,7 +27,7 @@ from tidegate.tasks.forecast_net import Plan
 from tidegate.tasks.forecast_windows import Known
 
 if TYPE_CHECKING:
-    from tidegate.models.forecast_fit import Drive
+    from tidegate.models.drive import Drive
     from tidegate.report.picture import ForecastPanel
 
 OURS = "tidegate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from tidegate.config import Plain, to_plain
 from tidegate.data.panel import Panel
-from tidegate.errors import ConfigError, DataError
-from tidegate.files import PathLike
+from tidegate.errors import DataError
 from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.drive import Drive, run_options
 from tidegate.models.forecast_core import Core
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.tasks.forecast import ForecastOptions, ForecastProblem, make_plan
@@ -25,20 +25,8 @@ from tidegate.tasks.problem import TrainOptions
 if TYPE_CHECKING:
     from tidegate.train.run import FitResult, Member
 
-OnEvent = Callable[[Mapping[str, object]], None]
 DEFAULT_STEPS = 2000
 UPDATE_RATE = 0.2  # a warm start trains with a fifth of the learning rate: it refines, it does not begin
-
-
-class Drive(NamedTuple):
-    """How training is driven from outside."""
-
-    budget: float | None
-    checkpoint: PathLike | None
-    resume: bool
-    history: PathLike | None
-    progress: bool | None
-    on_event: OnEvent | None
 
 
 class Result(NamedTuple):
@@ -48,19 +36,6 @@ class Result(NamedTuple):
     panel: Panel
     card: dict[str, Plain]
     steps: int
-
-
-def check_machine(options: ForecastOptions, budget: float | None, steps: object) -> None:
-    """Fail before any data is read. steps: what the user said, if anything; a loaded file's steps give way to a budget.
-
-    Raises: MissingExtra without torch; DeviceError; ConfigError for a budget beside steps.
-    """
-    if budget is not None and steps is not None:
-        raise ConfigError(f"budget and steps: give one of them; steps={steps} already says how long training goes on")
-    training_half("train")
-    from tidegate.train.state import pick_device
-
-    pick_device(options.device)
 
 
 def fit(options: ForecastOptions, panel: Panel, drive: Drive) -> Result:
@@ -125,12 +100,9 @@ def _trained(
     train: object, options: ForecastOptions, problem: ForecastProblem, drive: Drive, settings: TrainOptions,
     start: Mapping[str, Floats] | None, members: int | None = None,
 ) -> FitResult:  # fmt: skip
-    from tidegate.train.run import RunOptions, fit_members
+    from tidegate.train.run import fit_members
 
-    run = RunOptions(
-        members=members or options.ensemble, budget=drive.budget, checkpoint=drive.checkpoint, resume=drive.resume,
-        run_id=_run_id(options, problem), history=drive.history, shown=drive.progress, on_event=drive.on_event,
-    )  # fmt: skip
+    run = run_options(drive, members or options.ensemble, _run_id(options, problem))
     return fit_members(problem, settings, run, None if start is None else dict(start))
 
 

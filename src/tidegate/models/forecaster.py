@@ -24,11 +24,12 @@ from tidegate.data.panel import Panel, build_panel
 from tidegate.data.table import Table, read_table
 from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError, FormatError, TaskError, nearest
-from tidegate.files import PathLike, check_writable
+from tidegate.files import PathLike
 from tidegate.models import forecast_answers as answers
 from tidegate.models import forecast_fit as fitting
 from tidegate.models import forecast_store as store
 from tidegate.models.base import Model, load_as
+from tidegate.models.drive import Drive, OnEvent, check_machine, checked_drive
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_stream import ForecastStream
@@ -117,7 +118,7 @@ class Forecaster(Model):
         resume: bool = False,
         history: PathLike | None = None,
         progress: bool | None = None,
-        on_event: fitting.OnEvent | None = None,
+        on_event: OnEvent | None = None,
     ) -> Forecaster:
         """Train on a long table and return self.
 
@@ -129,15 +130,10 @@ class Forecaster(Model):
             None shows it where it is seen.
         Raises: DataError that lists every fault of the data; ConfigError; MissingExtra without torch; OutputError.
         """
-        seconds = parse_budget(budget)
-        fitting.check_machine(self.options, seconds, self._given.get("steps"))
-        if resume and checkpoint is None:
-            raise ConfigError("resume: goes on from a checkpoint; say where it is with checkpoint='...'")
-        if checkpoint is not None:
-            check_writable(checkpoint)
+        steps = self._given.get("steps")
+        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
         table = read_table(frame)
         panel = self._panel(table, target, time, id, past, future, static)
-        drive = fitting.Drive(seconds, checkpoint, resume, history, progress, on_event)
         result = fitting.fit(self.options, panel, drive)
         self._take(result, table.kind, result.steps)
         return self
@@ -209,7 +205,7 @@ class Forecaster(Model):
         Raises: DataError where no series is long enough.
         """
         seconds = parse_budget(budget)
-        fitting.check_machine(self.options, seconds, self._given.get("steps"))
+        check_machine(self.options.device, seconds, self._given.get("steps"))
         table = read_table(frame)
         if target is None and self._fitted is not None:  # the columns of fit, but not its scales, which know all rows
             roles = self._fitted.panel.schema.roles
@@ -218,7 +214,7 @@ class Forecaster(Model):
         panel = self._panel(table, target, time, id, past, future, static)
         if windows < 1 or (step is not None and step < 1):
             raise ConfigError(f"backtest: expected windows and step of at least 1, got {windows} and {step}")
-        drive = fitting.Drive(seconds, None, False, None, progress, None)
+        drive = Drive(seconds, None, False, None, progress, None)
         return answers.backtest(self.options, panel, windows, step or self.options.horizon, refit, drive, levels, against or {})
 
     def update(
@@ -232,7 +228,7 @@ class Forecaster(Model):
         """
         fitted = self._ready()
         table = read_table(frame)
-        drive = fitting.Drive(parse_budget(budget), None, False, None, progress, None)
+        drive = Drive(parse_budget(budget), None, False, None, progress, None)
         panel = self._like_fit(table)
         self._take(
             fitting.update(self.options, fitted.core, panel, drive, steps or max(1, fitted.steps // 4)), table.kind, fitted.steps

@@ -27,7 +27,7 @@ def _draw(block: Block, name: str, shape: tuple[int, ...], rng: torch.Generator)
     if isinstance(block, Norm):
         return torch.ones(shape) if name == "weight" else torch.zeros(shape)
     if isinstance(block, (Embed, Position)):
-        return 0.02 * torch.randn(shape, generator=rng)
+        return (block.std if isinstance(block, Embed) else 0.02) * torch.randn(shape, generator=rng)
     assert isinstance(block, Linear)
     bound = 1.0 / math.sqrt(max(block.input_size, 1))
     return torch.zeros(shape) if name == "bias" else _uniform(shape, bound * math.sqrt(3.0), rng)

@@ -81,11 +81,12 @@ class TorchOps:
         """Layer normalisation."""
         return torch.nn.functional.layer_norm(x, weight.shape, weight, bias, 1e-5)
 
-    def dropout(self, x: Tensor, p: float) -> Tensor:
+    def dropout(self, x: Tensor, p: float, *, locked: bool = False) -> Tensor:
         """Dropout in training from the given generator."""
         if self._dropout_rng is None or p == 0.0:
             return x
-        keep = torch.rand(x.shape, generator=self._dropout_rng, device=self._dropout_rng.device, dtype=torch.float32) >= p
+        shape = (x.shape[0], 1, x.shape[2]) if locked and x.dim() == 3 else x.shape
+        keep = torch.rand(shape, generator=self._dropout_rng, device=self._dropout_rng.device, dtype=torch.float32) >= p
         return x * keep.to(x.device, x.dtype) / (1.0 - p)
 
     def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
@@ -140,6 +141,17 @@ class TorchOps:
             highest = torch.where(valid, x, torch.full_like(x, -torch.inf)).amax(1)
             return torch.where(valid.any(1), highest, torch.zeros_like(highest))
         return torch.where(valid, x, torch.zeros_like(x)).sum(1) / valid.sum(1).clamp(min=1).to(x.dtype)
+
+    def attend(self, scores: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """The mean over time under the scores' softmax."""
+        if x.shape[1] == 0:
+            return self.zeros(x, (x.shape[0], x.shape[2]))
+        valid = torch.ones_like(scores, dtype=torch.bool)
+        if lengths is not None:
+            valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        weights = torch.softmax(torch.where(valid, scores, torch.full_like(scores, -1e30)), 1)  # -inf: NaN in rows of length 0
+        weights = torch.where(valid, weights, torch.zeros_like(weights))
+        return (weights[:, None] @ torch.where(valid[..., None], x, torch.zeros_like(x)))[:, 0]
 
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""

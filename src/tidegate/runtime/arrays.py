@@ -52,6 +52,10 @@ class ArrayOps(ABC):
     def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
         """Mean or maximum over each row's valid steps."""
 
+    @abstractmethod
+    def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
+        """The mean over each row's valid steps under the scores' softmax."""
+
     def embed(self, table: Array, codes: Array) -> Array:
         """Rows of the table."""
         return table[codes]
@@ -60,7 +64,7 @@ class ArrayOps(ABC):
         """max(x, 0); NaN stays NaN."""
         return np.maximum(x, x.dtype.type(0))
 
-    def dropout(self, x: Array, p: float) -> Array:
+    def dropout(self, x: Array, p: float, *, locked: bool = False) -> Array:
         """Nothing: this half never trains."""
         return x
 

@@ -104,6 +104,10 @@ class NativeOps(ArrayOps):
         """Mean or maximum over time, 0 for rows of length 0."""
         return native.pool(x, lengths, how)
 
+    def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
+        """The mean over time under the scores' softmax."""
+        return native.weigh(native.softmax(scores, lengths), x, lengths)
+
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""
         dtype = np.result_type(x, weight)

@@ -60,6 +60,16 @@ class NumpyOps(ArrayOps):
             return np.where(valid.any(1), np.where(valid, x, x.dtype.type(-np.inf)).max(1), x.dtype.type(0))
         return np.where(valid, x, x.dtype.type(0)).sum(1) / np.maximum(valid.sum(1), 1).astype(x.dtype)
 
+    def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
+        """The mean over time under the scores' softmax."""
+        if x.shape[1] == 0:
+            return self.zeros(x, (x.shape[0], x.shape[2]))
+        valid = np.ones(scores.shape, bool) if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
+        highest = np.where(valid, scores, x.dtype.type(-np.inf)).max(1, keepdims=True)
+        each = np.where(valid, np.exp(np.minimum(scores - highest, 0)), x.dtype.type(0))
+        weights = each / np.maximum(each.sum(1, keepdims=True), np.finfo(x.dtype).tiny)
+        return (weights[:, None] @ np.where(valid[..., None], x, x.dtype.type(0)))[:, 0]
+
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""
         centred = x - x.mean(-1, keepdims=True)

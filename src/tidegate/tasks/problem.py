@@ -17,7 +17,7 @@ from tidegate.errors import ConfigError
 from tidegate.spec import Spec
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
-LossName = Literal["quantile", "gaussian", "student_t", "negative_binomial", "squared"]
+LossName = Literal["quantile", "gaussian", "student_t", "negative_binomial", "squared", "cross_entropy"]
 
 
 @final
@@ -82,6 +82,7 @@ class TrainOptions:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     warmup: int = 100
+    beta2: float = 0.999  # of Adam
     patience: int = 0
     check_every: int = 100
     averaging: float = 0.0  # share kept by the moving average of the weights; 0 = none
@@ -107,6 +108,7 @@ class TrainOptions:
                 ("closing", "0 <= share < 1", 0 <= self.closing < 1),
                 ("averaging", "0 <= share < 1", 0 <= self.averaging < 1),
                 ("warmup", "at least 0", self.warmup >= 0),
+                ("beta2", "0 <= beta2 < 1", 0 <= self.beta2 < 1),
                 ("seed", "0 <= seed < 2**63", 0 <= self.seed < 1 << 63),
             )
             if not good

@@ -20,9 +20,10 @@ from tidegate.decode.quantiles import Floats
 @final
 @dataclass(frozen=True)
 class Scoreboard:
-    """Figures by method, then measure; NaN = not defined. Every method has every measure."""
+    """Figures by method, then measure; NaN = not defined. Every method has every measure. larger: measures to be large."""
 
     figures: Mapping[str, Mapping[str, float]]
+    larger: tuple[str, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -36,11 +37,15 @@ class Scoreboard:
         return tuple(m for m in first if any(math.isfinite(row[m]) for row in self.figures.values()))
 
     def best(self, measure: str) -> tuple[str, ...]:
-        """The methods with the smallest figure; none for coverage, where chance may put anyone nearest: MSIS ranks intervals."""
+        """The methods with the best figure.
+
+        None for coverage, where chance may put anyone nearest: MSIS ranks intervals.
+        """
         if measure.startswith("coverage-"):
             return ()
-        smallest = min((row[measure] for row in self.figures.values() if math.isfinite(row[measure])), default=math.nan)
-        return tuple(method for method, row in self.figures.items() if row[measure] == smallest)
+        known = [row[measure] for row in self.figures.values() if math.isfinite(row[measure])]
+        best = (max if measure in self.larger else min)(known, default=math.nan)
+        return tuple(method for method, row in self.figures.items() if row[measure] == best)
 
     def table(self) -> Table:
         """One row a method."""

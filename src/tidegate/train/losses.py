@@ -1,5 +1,6 @@
 """Losses by name. In: the net's outputs and a batch's targets. Out: a weighted sum and its weight, so that parts add up exactly.
 
+Of labels: `logits` (..., K); targets `y` (...) int64, `weight` (...), `smoothing` (), the share that is spread over all classes.
 Outputs of a forecaster: `raw` (B, F, P) parameters and `base` (B, F, 1), the point that the parameters add to. Targets: `y`
 (B, F) scaled values, `weight` (B, F), 0 where the truth is missing, `probabilities` (Q,), and `unit` (B,), `offset` (B,) to
 leave the scale (counts).
@@ -71,6 +72,14 @@ def squared(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Los
     return _weighted((_known(targets["y"], targets) - outputs["raw"][..., 0] - outputs["base"][..., 0]) ** 2, targets["weight"])
 
 
+def cross_entropy(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Negative log-probability of the label, mixed with the mean over all classes (label smoothing, Szegedy et al. 2016)."""
+    logs = torch.log_softmax(outputs["logits"], -1)
+    own = -logs.gather(-1, targets["y"][..., None])[..., 0]
+    smoothing = targets["smoothing"].to(logs.dtype)
+    return _weighted(own + smoothing * (-logs.mean(-1) - own), targets["weight"].to(logs.dtype))
+
+
 def _known(y: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """The truths, 0 where they are masked: a NaN there would reach the gradient, as 0 times NaN."""
     return torch.where(targets["weight"] > 0, y, torch.zeros_like(y))
@@ -87,4 +96,5 @@ LOSSES: dict[LossName, Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Lo
     "student_t": student_t,
     "negative_binomial": negative_binomial,
     "squared": squared,
+    "cross_entropy": cross_entropy,
 }

@@ -74,7 +74,7 @@ def _optimiser(network: Network, options: TrainOptions) -> torch.optim.AdamW:
     decayed = [p for p in network.parameters() if p.dim() > 1]
     kept = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, foreach=True)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, options.beta2), foreach=True)
 
 
 def state_to_plain(state: TrainState) -> tuple[dict[str, Plain], Arrays]:

@@ -1,0 +1,161 @@
+"""One row and seed of the text benchmark -> one JSON in results/. A row that has its JSON is not run again (--again does).
+
+    python bench/text/run.py sst2 --seed 0
+    python bench/text/run.py all                 # what is missing, one after the other
+
+Defaults of the Classifier, with the options named in ROWS; the dev part chooses the best weights, the test part is asked once.
+Beside each: logistic regression on n-grams (scikit-learn), chosen on the same dev part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tidegate as tg
+from tidegate.data.texts import read_texts
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+DATA = HERE.parents[2] / "shared" / "data"
+SEEDS = (0, 1, 2)
+Part = tuple[list[str], list[str]]
+
+
+class Parts(NamedTuple):
+    """Texts and labels."""
+
+    train: Part
+    dev: Part
+    test: Part
+
+
+def sst2() -> Parts:
+    """Sentences alone, no phrases: 6,920 / 872 / 1,821."""
+    parts = [read_texts(DATA / "sst2" / f"{part}.tsv", text="1", label="2", header=False) for part in ("train", "dev", "test")]
+    return Parts(*((list(p.texts), list(p.labels or ())) for p in parts))
+
+
+def trec() -> Parts:
+    """6 classes. No dev part: a tenth of the training questions, seed fixed; those that stand in the test part are dropped."""
+    train, test = (_trec(DATA / "trec_questions" / f"TREC.{part}.txt") for part in ("train", "test"))
+    seen = set(test[0])
+    rows = [(text, label) for text, label in zip(*train, strict=True) if text not in seen]
+    return Parts(*_halves(rows, 0.1), test)
+
+
+def _trec(path: Path) -> Part:
+    rows = [line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [text for _, _, text in rows], [label.split(":")[0] for label, _, _ in rows]
+
+
+def surnames() -> Parts:
+    """Distinct (name, language), stratified 80/20 with a fixed seed; a tenth of the 80 is the dev part."""
+    found = read_texts(DATA / "surnames")
+    rows = sorted(set(zip(found.texts, found.labels or (), strict=True)))
+    train, test = _halves(rows, 0.2)
+    return Parts(*_halves(list(zip(*train, strict=True)), 0.1), test)
+
+
+def snips_intent() -> Parts:
+    """The intent of a request: 7 classes, 13,084 / 700 / 700."""
+    folder = DATA / "snips"
+    parts = [read_texts(folder / part / "seq.in", labels=folder / part / "label") for part in ("train", "valid", "test")]
+    return Parts(*((list(p.texts), list(p.labels or ())) for p in parts))
+
+
+def _halves(rows: Sequence[tuple[str, str]], share: float) -> tuple[Part, Part]:
+    """Rows without and with the held-back share of each class."""
+    from tidegate.tasks.classify import split
+
+    names = sorted({label for _, label in rows})
+    kept, back = split(np.array([names.index(label) for _, label in rows]), share, 0)
+    first, second = ([rows[k] for k in part] for part in (kept, back))
+    return ([t for t, _ in first], [c for _, c in first]), ([t for t, _ in second], [c for _, c in second])
+
+
+ROWS: dict[str, tuple[Any, dict[str, Any], tuple[str, tuple[int, int]]]] = {
+    "sst2": (sst2, {}, ("word", (1, 2))),
+    "trec": (trec, {}, ("word", (1, 2))),
+    "surnames": (surnames, {"units": "char", "lower": False}, ("char", (1, 4))),
+    "snips_intent": (snips_intent, {}, ("word", (1, 2))),
+}
+
+
+def run_row(name: str, seed: int) -> dict[str, Any]:
+    """Fit, choose on dev, ask the test part once."""
+    load, options, grams = ROWS[name]
+    parts = load()
+    model = tg.Classifier(**options, seed=seed)
+    began = time.perf_counter()
+    model.fit(parts.train, valid=parts.dev)
+    seconds = time.perf_counter() - began
+    figures = {part: dict(model.evaluate(getattr(parts, part)).figures) for part in ("dev", "test")}
+    return {
+        "row": name, "seed": seed, "options": options, **figures, "fit_s": seconds, "steps": model.card["steps"],
+        "trained_steps": model.card["members"], "weights": model.card["weights"], "temperature": model.card["temperature"],
+        "texts": [len(part[0]) for part in parts], "logistic_regression": logistic(parts, *grams), "machine": machine(),
+    }  # fmt: skip
+
+
+def logistic(parts: Parts, units: str, grams: tuple[int, int]) -> dict[str, float]:
+    """Logistic regression on TF-IDF of n-grams; its C chosen on dev."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+
+    pattern = {"token_pattern": r"\S+"} if units == "word" else {}
+    table = TfidfVectorizer(analyzer=units, ngram_range=grams, sublinear_tf=True, lowercase=units == "word", **pattern)
+    seen, dev, test = table.fit_transform(parts.train[0]), table.transform(parts.dev[0]), table.transform(parts.test[0])
+    fits = [LogisticRegression(C=c, max_iter=2000).fit(seen, parts.train[1]) for c in (1.0, 4.0, 16.0)]
+    best = max(fits, key=lambda fit: float(fit.score(dev, parts.dev[1])))
+    recall = balanced_accuracy_score(parts.test[1], best.predict(test))
+    return {"accuracy": float(best.score(test, parts.test[1])), "macro-recall": float(recall)}
+
+
+def machine() -> dict[str, Any]:
+    import torch
+
+    said = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
+    cpu = next(
+        (line.partition(":")[2].strip() for line in said.splitlines() if line.startswith("Model name")), platform.machine()
+    )
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=[*ROWS, "all"])
+    parser.add_argument("--seed", type=int, help="one seed; without it 0, 1 and 2")
+    parser.add_argument("--again", action="store_true", help="run although the result is there")
+    args = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    if not DATA.is_dir():
+        sys.exit(f"the benchmark reads the data sets in {DATA}, which are not there")
+    for name in ROWS if args.row == "all" else [args.row]:
+        for seed in SEEDS if args.seed is None else [args.seed]:
+            path = RESULTS / f"{name}-{seed}.json"
+            if path.is_file() and not args.again:
+                continue
+            found = run_row(name, seed)
+            path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            dev, test = (found[part]["accuracy"] for part in ("dev", "test"))
+            print(f"{name} seed {seed}: dev {dev:.4f} test {test:.4f}, {found['fit_s']:.0f} s", flush=True)
+    sys.path.insert(0, str(HERE))
+    import report
+
+    report.write()
+
+
+if __name__ == "__main__":
+    main()

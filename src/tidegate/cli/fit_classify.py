@@ -1,0 +1,52 @@
+"""`tidegate fit classify FILE ...`: train a classifier of texts and write it as one file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import cast
+
+from tidegate.cli.common import add_options, bullets, options_of, wrapped
+from tidegate.cli.texts import add_text_columns, text_columns_of
+from tidegate.cli.training import LAST_WORDS, add_training, again, check_training, ending, finish
+from tidegate.models import Classifier
+from tidegate.models.classify_figures import held_back_text
+from tidegate.tasks.classify import ClassifyOptions
+
+EXAMPLE = f"""example:
+  tidegate fit classify reviews.csv --text review --label stars -o reviews.safetensors
+  tidegate fit classify train.tsv --no-header --text 1 --label 2 --valid dev.tsv --pooling attention -o sst2.safetensors
+  tidegate fit classify names/ --units char --no-lower -o names.safetensors        # one .txt a class, one name a line
+
+{LAST_WORDS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `fit classify`."""
+    parser.usage = "tidegate fit classify FILE [--text COLUMN] [--label COLUMN] -o MODEL [--valid FILE] [options]"
+    parser.add_argument("task", choices=["classify"], help="what to train: classify")
+    parser.add_argument("file", help="CSV, TSV, Parquet or JSON lines with a text and a label a row; plain text; or a folder")
+    add_training(parser)
+    add_text_columns(parser)
+    parser.add_argument("--valid", metavar="FILE", help="texts that choose the best weights; without it some are held back")
+    add_options(parser, ClassifyOptions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, save, and say how good it is."""
+    check_training(args)
+    model = Classifier(**options_of(args, ClassifyOptions))
+    began = time.perf_counter()
+    checkpoint = None if args.no_checkpoint else args.output
+    model.fit(
+        args.file, **text_columns_of(args), valid=args.valid, budget=args.budget, checkpoint=checkpoint, resume=args.resume,
+        history=args.history,
+    )  # fmt: skip
+    model.save(args.output)
+    print(wrapped(repr(model), hanging="  "))
+    print(held_back_text(model.card))
+    print(bullets(cast("list[str]", model.card["notes"])))
+    print(ending(model.card, args, time.perf_counter() - began))
+    columns = {f"--{name}": getattr(args, name) for name in ("text", "label", "labels", "valid")}
+    print(f"the same again:\n  {again(args, ClassifyOptions, columns, model.card)}")
+    return finish(args, model.card)

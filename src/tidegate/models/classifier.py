@@ -1,0 +1,241 @@
+"""The classifier that users hold. In: texts with labels. Out: a fitted model; labels, probabilities, explanations of new texts.
+
+Reading stands in data/texts.py, the net in tasks/classify.py, training and its checks in classify_fit.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar, NamedTuple, cast, final, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate import format as container
+from tidegate.config import Plain, check_options
+from tidegate.data.table import Table
+from tidegate.data.texts import read_texts
+from tidegate.decode.labels import Floats
+from tidegate.errors import FormatError, TaskError
+from tidegate.files import PathLike
+from tidegate.models import classify_fit as fitting
+from tidegate.models import classify_store as store
+from tidegate.models.base import Model, load_as
+from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.tasks.classify import ClassifyOptions
+from tidegate.tasks.label_scores import LabelEvaluation, evaluation
+
+
+class Word(NamedTuple):
+    """A token of an explained text."""
+
+    text: str
+    weight: float  # how far log p(label) falls where the token is left out; negative: the token speaks against the label
+
+
+@final
+@dataclass(frozen=True)
+class Explanation:
+    """Why a text got its label: what each token adds to the label's log-probability, by leaving it out (Li et al. 2016)."""
+
+    text: str
+    label: str
+    probability: float
+    words: tuple[Word, ...]
+
+    def __str__(self) -> str:
+        most = max((abs(word.weight) for word in self.words), default=1.0) or 1.0
+        width = max((len(word.text) for word in self.words), default=0)
+        head = f"{self.label} ({100 * self.probability:.1f} %); how far log p falls without each token:"
+        bars = [
+            f"{w.text.rjust(width)}  {w.weight:+7.3f}  {('+' if w.weight > 0 else '-') * round(20 * abs(w.weight) / most)}"
+            for w in self.words
+        ]
+        return "\n".join([head, *(bar.rstrip() for bar in bars)])
+
+
+@final
+class Classifier(Model):
+    """Sorts texts into classes with one recurrent net, beside the methods that need none.
+
+    Args:  every option of `tidegate.tasks.classify.ClassifyOptions` by its name (units="char", cell="gru", hidden_size=256,
+        pooling="attention", seed=1, ...).
+    Raises: ConfigError for an unknown option, with the nearest name, or a value out of range; all faults at once.
+
+    >>> texts = ["a fine film", "a dull film", "fine acting", "dull acting"] * 10
+    >>> model = Classifier(hidden_size=8, epochs=20).fit((texts, ["good", "bad"] * 20), progress=False)
+    >>> model.predict("a fine story")
+    'good'
+    """
+
+    task: ClassVar[str] = "classify"
+
+    def __init__(self, **options: object) -> None:
+        self._given = dict(options)
+        self.options = check_options(ClassifyOptions, self._given)
+        self._core: fitting.Core | None = None
+        self._card: dict[str, Plain] = {}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
+        return f"Classifier({given}){'' if self._core is None else ' ' + self._summary()}"
+
+    def fit(
+        self,
+        source: object,
+        *,
+        text: str | None = None,
+        label: str | None = None,
+        labels: PathLike | None = None,
+        header: bool = True,
+        valid: object | None = None,
+        budget: str | float | None = None,
+        checkpoint: PathLike | None = None,
+        resume: bool = False,
+        history: PathLike | None = None,
+        progress: bool | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Classifier:
+        """Train on labelled texts and return self.
+
+        Args:  source: a path (CSV, TSV, Parquet, JSON lines, plain text, a folder, each also .gz), a frame, a list of
+            (text, label), or (texts, labels); see tidegate.data.texts. text, label: columns. labels: a second file, line by line.
+            header: False where the columns have no names; they are then called "1", "2", ... valid: texts that choose the best
+            weights, read like `source`; without it a share of each class is held back. budget: "90s", "10m", "1h" or seconds;
+            fixes the number of steps once. checkpoint: stem of checkpoint files; with `resume` the newest of them is continued.
+            history: a JSON-lines file of training records. progress: a bar; None shows it where it is seen.
+        Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
+        """
+        steps = self._given.get("steps")
+        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        texts = read_texts(source, text=text, label=label, labels=labels, header=header)
+        held_back = None if valid is None else read_texts(valid, text=text, label=label, header=header)
+        result = fitting.fit(self.options, texts, held_back, drive)
+        self._core, self._card, self._steps = result.core, result.card, result.steps
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of `predict_proba`'s columns."""
+        return self._ready().classes
+
+    @property
+    def card(self) -> Mapping[str, Plain]:
+        """What is known of the fitted model: held-back figures, data hash, seed, steps, temperature, versions."""
+        self._ready()
+        return dict(self._card)
+
+    @overload
+    def predict(self, texts: str) -> str: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first fits
+    @overload
+    def predict(self, texts: Sequence[str] | Path) -> list[str]: ...
+    def predict(self, texts: str | Sequence[str] | Path) -> str | list[str]:
+        """The label of a text, or of each of several. A str is a text; a file is given as a pathlib.Path.
+
+        An empty text gets the label of the net without any input. Raises: DataError; TaskError before `fit`.
+        """
+        found = [self.classes[k] for k in self.predict_proba(texts).argmax(1)]
+        return found[0] if isinstance(texts, str) else found
+
+    def predict_proba(self, texts: str | Sequence[str] | Path) -> Floats:
+        """(N, K) probabilities, columns as in `classes`, made honest by the temperature fitted on held-back texts."""
+        core = self._ready()
+        return core.probabilities(core.encode(_texts(texts)))
+
+    def explain(self, text: str) -> Explanation:
+        """What each token of a text adds to its label, by leaving it out. Raises: ConfigError for the units byte and bpe."""
+        core = self._ready()
+        spans = core.tokenizer.spans(text)[: self.options.max_tokens]
+        codes = core.encode([text])[0]
+        without = [np.delete(codes, k) for k in range(len(codes))]
+        logs = np.log(np.maximum(core.probabilities([codes, *without]), 1e-300))
+        label = int(logs[0].argmax())
+        words = tuple(Word(text[a:b], float(logs[0, label] - row[label])) for (a, b), row in zip(spans, logs[1:], strict=True))
+        return Explanation(text, core.classes[label], float(np.exp(logs[0, label])), words)
+
+    def evaluate(
+        self,
+        source: object,
+        *,
+        text: str | None = None,
+        label: str | None = None,
+        labels: PathLike | None = None,
+        header: bool = True,
+    ) -> LabelEvaluation:
+        """Score the model on labelled texts that it has not seen. Raises: DataError."""
+        core = self._ready()
+        texts = read_texts(source, text=text, label=label, labels=labels, header=header)
+        truth = fitting.truths(texts, core.classes)
+        found = core.probabilities(core.encode(texts.texts))
+        return evaluation(
+            truth, {"net": found, **self._commonest(len(truth))}, core.classes, _table(texts.texts, truth, found, core.classes)
+        )
+
+    def _commonest(self, count: int) -> dict[str, Floats]:
+        shares = np.asarray(cast("list[float]", self._card["shares"]))
+        return {"commonest class": np.tile(shares, (count, 1))}
+
+    @classmethod
+    def load(cls, path: PathLike) -> Classifier:
+        """Load a classifier. Raises: FormatError; TaskError where the file is of another task."""
+        return load_as(cls, path)
+
+    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        return store.pack(self._ready(), self._card, self._steps)
+
+    @classmethod
+    def _from_file(cls, file: container.File, where: str) -> Classifier:
+        try:
+            core, card = store.unpack(file, where)
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
+            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
+        model = cls.__new__(cls)
+        model.options, model._core, model._card = core.options, core, card
+        model._given = {
+            f.name: getattr(core.options, f.name)
+            for f in fields(ClassifyOptions)
+            if getattr(core.options, f.name) != f.default and f.name != "steps"
+        }
+        model._steps = core.options.steps or 0
+        return model
+
+    def _ready(self) -> fitting.Core:
+        if self._core is None:
+            raise TaskError("the model is not fitted yet; call fit(...) or load one with tidegate.load(path)")
+        return self._core
+
+    def _summary(self) -> str:
+        core = self._ready()
+        return (
+            f"fitted on {self._card.get('texts', '?')} texts: {core.options.cell} x {core.options.hidden_size}, "
+            f"{len(core.classes)} classes, {core.tokenizer.size:,} tokens, {core.nets[0].spec.count() * len(core.nets):,} weights"
+        )
+
+
+def _texts(given: str | Sequence[str] | Path) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return read_texts([given]).texts
+    return read_texts(given).texts if isinstance(given, Path) or len(given) else ()
+
+
+def _table(texts: Sequence[str], truth: npt.NDArray[np.int64], found: Floats, classes: tuple[str, ...]) -> Table:
+    names = np.array(classes, dtype=object)
+    columns = {"text": np.array(texts, dtype=object), "truth": names[truth], "label": names[found.argmax(1)]}
+    return Table({**columns, "probability": found.max(1)})
+
+
+def _signature() -> inspect.Signature:
+    """The constructor's keywords, from the one options dataclass, for help() and completion."""
+    own = inspect.signature(Classifier.__init__).parameters["self"]
+    rest = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in fields(ClassifyOptions)
+    ]
+    return inspect.Signature([own, *rest])
+
+
+Classifier.__init__.__signature__ = _signature()  # type: ignore[attr-defined]  # functions carry attributes
+__all__ = ["Classifier", "Explanation", "Word"]

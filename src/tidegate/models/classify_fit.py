@@ -1,0 +1,233 @@
+"""From options and labelled texts to a trained core: vocabulary, training, temperature, card. In: ClassifyOptions, Texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain, to_plain
+from tidegate.data.texts import Texts
+from tidegate.data.vocabulary import Codes, Tokenizer, learn
+from tidegate.decode.labels import Floats, fit_temperature, probabilities
+from tidegate.errors import DataError
+from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.drive import Drive, run_options
+from tidegate.runtime.predictor import Predictor
+from tidegate.tasks.classify import (
+    EVALUATION_TOKENS,
+    FEWEST_EPOCHS,
+    MOST_EPOCHS,
+    USUAL_STEPS,
+    ClassifyOptions,
+    ClassifyProblem,
+    Labelled,
+    build_spec,
+    split,
+)
+from tidegate.tasks.label_scores import scores
+from tidegate.tasks.ngrams import NaiveBayes
+from tidegate.tasks.problem import TrainOptions
+from tidegate.tasks.token_batches import groups, padded
+
+if TYPE_CHECKING:
+    from tidegate.train.run import FitResult
+
+CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS, LEAST_PATIENCE = 2, 25, 4
+MOST_CLASSES = 10_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Core:
+    """Everything that answers: tokenizer, nets, classes, temperature; and the options that shape them."""
+
+    options: ClassifyOptions
+    tokenizer: Tokenizer
+    nets: tuple[Predictor, ...]
+    classes: tuple[str, ...]
+    temperature: float
+
+    def encode(self, texts: Sequence[str]) -> list[Codes]:
+        """Codes of each text, cut at max_tokens."""
+        return [codes[: self.options.max_tokens] for codes in self.tokenizer.encode(texts)]
+
+    def logits(self, codes: Sequence[Codes]) -> list[npt.NDArray[np.float64]]:
+        """(N, K) of each net; a text's bits do not depend on the texts beside it."""
+        found = [np.zeros((len(codes), len(self.classes))) for _ in self.nets]
+        lengths = np.array([len(c) for c in codes], np.int64)
+        for rows in groups(lengths, EVALUATION_TOKENS):
+            tokens, own = padded([codes[k] for k in rows])
+            for out, net in zip(found, self.nets, strict=True):
+                out[rows] = net.run({"tokens": tokens}, lengths={"tokens": own}).outputs["logits"]
+        return found
+
+    def probabilities(self, codes: Sequence[Codes]) -> Floats:
+        """(N, K), honest by the temperature."""
+        if not len(codes):
+            return np.zeros((0, len(self.classes)))
+        return probabilities(self.logits(codes), self.temperature)
+
+
+class Result(NamedTuple):
+    """A trained classifier."""
+
+    core: Core
+    card: dict[str, Plain]
+    steps: int
+
+
+def fit(options: ClassifyOptions, texts: Texts, held_back: Texts | None, drive: Drive) -> Result:
+    """Vocabulary, training, temperature. Raises: DataError for what no classifier can be trained on."""
+    train = training_half("train")
+    labels = _labels(texts)
+    classes = _classes(texts, labels)
+    known = {name: k for k, name in enumerate(classes)}
+    own = np.array([known[label] for label in labels], np.int64)
+    if held_back is None:
+        rows, back = split(own, options.validation, options.seed)
+        learnt, kept = [texts.texts[k] for k in rows], [texts.texts[k] for k in back]
+        own, truth = own[rows], own[back]
+    else:
+        learnt, kept, truth = list(texts.texts), list(held_back.texts), truths(held_back, classes)
+    size, least = options.vocabulary, options.min_count
+    tokenizer, counts = learn(learnt, options.units, lower=options.lower, size=size, min_count=least)
+    untrained = Core(options, tokenizer, (), classes, 1.0)
+    codes = untrained.encode(learnt), untrained.encode(kept)
+    problem = ClassifyProblem(
+        options, build_spec(options, tokenizer.size, len(classes)), Labelled(codes[0], own), Labelled(codes[1], truth), counts
+    )
+    result = _trained(train, options, problem, drive, _run_id(options, texts, held_back))
+    nets = tuple(Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", m.final)) for m in result.members)
+    temperature = fit_temperature(Core(options, tokenizer, nets, classes, 1.0).logits(codes[1]), truth)
+    core = Core(options, tokenizer, nets, classes, temperature)
+    card = _card(core, texts, result, tokenizer.encode(learnt), own, kept)
+    card["held_back"] = _figures(core, codes, own, truth) if len(truth) else None
+    return Result(core, card, result.steps)
+
+
+def yardsticks(core: Core, codes: Sequence[Codes], own: npt.NDArray[np.int64], asked: Sequence[Codes]) -> dict[str, Floats]:
+    """What needs no net: the commonest class, and naive Bayes on n-grams."""
+    longest = 4 if core.options.units in ("char", "byte") else 2
+    count = len(core.classes)
+    bayes = NaiveBayes(codes, own, count=count, longest=longest)
+    return {
+        f"naive Bayes, 1-{longest}-grams": np.exp(bayes.log_probabilities(asked)),
+        "commonest class": np.tile(class_shares(own, count), (len(asked), 1)),
+    }
+
+
+def class_shares(own: npt.NDArray[np.int64], count: int) -> Floats:
+    """How common each class is, one added to each count: (K,)."""
+    return np.asarray((np.bincount(own, minlength=count) + 1.0) / (len(own) + count))
+
+
+def _figures(
+    core: Core, codes: tuple[list[Codes], list[Codes]], own: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]
+) -> dict[str, Plain]:
+    methods = {"net": core.probabilities(codes[1]), **yardsticks(core, codes[0], own, codes[1])}
+    return {"texts": len(truth), "table": {name: dict(scores(truth, found)) for name, found in methods.items()}}
+
+
+def truths(texts: Texts, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """The class of each text. Raises: DataError for a label that the model does not know."""
+    known = {name: k for k, name in enumerate(classes)}
+    labels = _labels(texts)
+    for row, label in enumerate(labels):
+        if label not in known:
+            shown = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
+            raise DataError(
+                f"{texts.source}: {texts.place(row)}: expected one of the classes of training ({shown}), got {label!r}; "
+                "add texts of it to the training file, or leave the row out"
+            )
+    return np.array([known[label] for label in labels], np.int64)
+
+
+def _labels(texts: Texts) -> tuple[str, ...]:
+    if texts.labels is None:
+        raise DataError(f"{texts.source}: expected a label beside each text, got none; name its column with label='...'")
+    return texts.labels
+
+
+def _classes(texts: Texts, labels: Sequence[str]) -> tuple[str, ...]:
+    """The classes, in alphabetical order. Raises: DataError unless there are at least two of them."""
+    counts = Counter(labels)
+    if not 2 <= len(counts) <= MOST_CLASSES:
+        raise DataError(
+            f"{texts.source}: expected 2 to {MOST_CLASSES:,} classes, got {len(counts):,} "
+            f"({', '.join(map(repr, sorted(counts)[:3]))}); name the column of the label with label='...'"
+        )
+    return tuple(sorted(counts))
+
+
+def _trained(train: object, options: ClassifyOptions, problem: ClassifyProblem, drive: Drive, run_id: str) -> FitResult:
+    from tidegate.train.run import fit_members
+
+    return fit_members(problem, train_options(options, problem.steps_per_epoch), run_options(drive, options.ensemble, run_id))
+
+
+def train_options(options: ClassifyOptions, steps_per_epoch: int) -> TrainOptions:
+    """The loop's options from the task's; held-back texts are looked at twice a pass, where passes are not very short."""
+    usual = min(max(-(-USUAL_STEPS // steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    every = max(1, steps_per_epoch // CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS)
+    patience = max(LEAST_PATIENCE, -(-options.patience * steps_per_epoch // every)) if options.patience else 0
+    steps = options.steps or (options.epochs or usual) * steps_per_epoch
+    return TrainOptions(
+        steps=steps, learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
+        warmup=steps_per_epoch, beta2=0.98, patience=patience, check_every=every, averaging=options.averaging, closing=0.0,
+        seed=options.seed, device=options.device,
+    )  # fmt: skip
+
+
+def _run_id(options: ClassifyOptions, texts: Texts, held_back: Texts | None) -> str:
+    """What a checkpoint must have been made with: options and data."""
+    said = [json.dumps(to_plain(options), sort_keys=True), _hash(texts), "" if held_back is None else _hash(held_back)]
+    return hashlib.sha256("".join(said).encode()).hexdigest()
+
+
+def _hash(texts: Texts) -> str:
+    body = json.dumps([list(texts.texts), None if texts.labels is None else list(texts.labels)])
+    return data_hash({"texts": np.frombuffer(body.encode(), np.uint8)})
+
+
+def _card(
+    core: Core, texts: Texts, result: FitResult, codes: Sequence[Codes], own: npt.NDArray[np.int64], kept: Sequence[str]
+) -> dict[str, Plain]:
+    options, lengths = core.options, [len(c) for c in codes]
+    return {
+        "source": texts.source.rsplit("/", 1)[-1],
+        "texts": len(lengths),
+        "held_back_texts": len(kept),
+        "classes": len(core.classes),
+        "tokens": core.tokenizer.size,
+        "data_sha256": _hash(texts),
+        "seed": options.seed,
+        "steps": result.steps,
+        "interrupted": result.interrupted,
+        "members": [{"best_step": m.best_step, "held_back_loss": m.best_loss, "steps": m.steps} for m in result.members],
+        "weights": core.nets[0].spec.count() * len(core.nets),
+        "temperature": core.temperature,
+        "shares": cast("list[Plain]", class_shares(own, len(core.classes)).tolist()),
+        "notes": _notes(core, texts, lengths),
+        "versions": versions(),
+    }
+
+
+def _notes(core: Core, texts: Texts, lengths: Sequence[int]) -> list[Plain]:
+    """What reading and training had to decide or bear with."""
+    most, said = core.options.max_tokens, cast("list[Plain]", list(texts.notes))
+    cut, empty = sum(n > most for n in lengths), sum(n == 0 for n in lengths)
+    if cut:
+        said.append(f"{cut:,} texts are longer than {most:,} tokens and were cut at their end (max_tokens)")
+    if empty:
+        said.append(f"{empty:,} texts have no token; they taught how common the classes are and nothing else")
+    rare = [name for name, n in sorted(Counter(_labels(texts)).items()) if n == 1]
+    if rare:
+        said.append(f"{len(rare)} classes have one text, which was trained on and could not be tested: {', '.join(rare[:5])}")
+    return said

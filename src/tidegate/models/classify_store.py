@@ -1,0 +1,72 @@
+"""A classifier as the content of one file, and back. In: core, card. Out: a header and arrays; nothing but data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain, from_plain, to_plain
+from tidegate.data.vocabulary import Tokenizer, pack_texts, unpack_texts
+from tidegate.errors import FormatError
+from tidegate.format import File
+from tidegate.models.base import header_part
+from tidegate.models.classify_fit import Core
+from tidegate.runtime.predictor import Predictor
+from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.tasks.classify import ClassifyOptions, build_spec
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+MOST_MEMBERS = 64
+
+
+def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, Plain], Arrays]:
+    """Header and arrays of the file."""
+    header: dict[str, Plain] = {
+        "options": to_plain(replace(core.options, steps=steps)),  # a budget leaves the same bytes as the steps it came to
+        "spec": spec_to_plain(core.nets[0].spec),
+        "decoder": {"temperature": core.temperature},
+        "card": dict(card),
+        "members": len(core.nets),
+    }
+    arrays: Arrays = {f"net{i}.{name}": w for i, net in enumerate(core.nets) for name, w in net.weights.items()}
+    return header, arrays | core.tokenizer.arrays("vocabulary") | pack_texts("classes", core.classes)
+
+
+def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
+    """The parts of a validated file. Raises: FormatError, or ConfigError where a part is out of range."""
+    header, arrays = file.header, file.arrays
+    options = from_plain(ClassifyOptions, header_part(header, "options", where), "options")
+    tokenizer = Tokenizer.from_arrays(options.units, options.lower, arrays, "vocabulary")
+    classes = unpack_texts("classes", arrays)
+    members, card = header.get("members"), dict(header_part(header, "card", where))
+    temperature = header_part(header, "decoder", where).get("temperature")
+    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= MOST_MEMBERS:
+        raise FormatError(f"{where}: members: expected 1 to {MOST_MEMBERS}, got {str(members)[:80]}")
+    if not isinstance(temperature, float) or not 0.0 < temperature < math.inf:
+        raise FormatError(f"{where}: temperature: expected a number above 0, got {str(temperature)[:80]}; save the model again")
+    if len(classes) < 2 or list(classes) != sorted(set(classes)):
+        raise FormatError(f"{where}: its classes are altered: save the model again")
+    spec = build_spec(options, tokenizer.size, len(classes))
+    if spec_from_plain(header_part(header, "spec", where)) != spec:
+        raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
+    nets = tuple(Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", _part(arrays, f"net{i}."))) for i in range(members))
+    _check_names(file, members, where)
+    return Core(options, tokenizer, nets, classes, temperature), card
+
+
+def _check_names(file: File, members: int, where: str) -> None:
+    """No array that no part reads. Raises: FormatError."""
+    own = ("vocabulary.tokens.bytes", "vocabulary.tokens.offsets", "vocabulary.merges", "classes.bytes", "classes.offsets")
+    nets = tuple(f"net{i}." for i in range(members))
+    foreign = sorted(name for name in file.arrays if name not in own and not name.startswith(nets))
+    if foreign:
+        raise FormatError(f"{where}: array {foreign[0]!r}: a classifier has no such part; it was altered: save the model again")
+
+
+def _part(arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> Arrays:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

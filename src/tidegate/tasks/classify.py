@@ -1,0 +1,212 @@
+"""Classification, many to one: options, net and problem. In: codes and classes. Out: a spec, batches for the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain
+from tidegate.data.vocabulary import Codes, Units
+from tidegate.errors import ConfigError
+from tidegate.spec import (
+    Activation,
+    Attend,
+    Block,
+    Cell,
+    Dropout,
+    Embed,
+    Last,
+    Linear,
+    Pool,
+    Port,
+    Recurrent,
+    Spec,
+)
+from tidegate.tasks.problem import Batch, LossName, Rolled
+from tidegate.tasks.token_batches import forget, groups, padded
+
+Pooling = Literal["max", "mean", "last", "attention"]
+EMBEDDING = {"char": 48, "byte": 48}
+EMBEDDING_WORDS = 128
+USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1500, 5, 60
+EVALUATION_TOKENS = 8192  # padded tokens of a batch that is not trained on
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions:
+    """Options of a text classifier.
+
+    units: what a text is cut into: words, tokens (at white space), characters, bytes or learnt byte pairs. lower: lower-case the
+    text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
+    max_tokens: longer texts are cut at their end, and it is said how many were.
+    cell: recurrent cell. hidden_size: units of a direction. num_layers: recurrent layers. bidirectional: read both ways.
+    embedding_dim: numbers a token; none: 128, for characters and bytes 48. pooling: how the outputs become one vector.
+    dropout: share of values dropped, the same at every step (variational). unknown_rate: a; in training a token that occurs n
+    times becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes.
+    epochs: passes over the training texts; none: as many as 1,500 steps take, 5 to 60. steps: optimiser steps, instead of epochs.
+    batch_tokens: padded tokens of a batch.
+    learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
+    of the weights keeps. patience: epochs without a better loss on the held-back texts before training stops; 0 never stops.
+    validation: share of each class that is held back, where no file for it is given. ensemble: nets whose probabilities are
+    averaged. seed: of every random number. device: of training.
+    """
+
+    units: Units = "word"
+    lower: bool = True
+    vocabulary: int = 50_000
+    min_count: int = 1
+    max_tokens: int = 2000
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    hidden_size: int = 128
+    num_layers: int = 1
+    bidirectional: bool = True
+    embedding_dim: int | None = None
+    pooling: Pooling = "max"
+    dropout: float = 0.5
+    unknown_rate: float = 0.25
+    label_smoothing: float = 0.0
+    epochs: int | None = None
+    steps: int | None = None
+    batch_tokens: int = 1024
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    averaging: float = 0.998
+    patience: int = 4
+    validation: float = 0.1
+    ensemble: int = 1
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        whole = ("vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble")
+        shares = ("dropout", "label_smoothing", "averaging")
+        faults = [f"{n}: expected at least 1, got {getattr(self, n)}" for n in whole if getattr(self, n) < 1]
+        faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]
+        faults += [
+            f"{n}: expected at least 0, got {getattr(self, n)}" for n in ("unknown_rate", "patience") if getattr(self, n) < 0
+        ]
+        faults += [
+            f"{n}: expected at least 1 or nothing, got {getattr(self, n)}"
+            for n in ("steps", "epochs", "embedding_dim")
+            if getattr(self, n) is not None and getattr(self, n) < 1
+        ]
+        if not 0.0 < self.validation < 1.0:
+            faults.append(f"validation: expected 0 < share < 1, got {self.validation}; texts held back choose the best weights")
+        if faults:
+            raise ConfigError("\n".join(faults))
+
+
+def build_spec(options: ClassifyOptions, tokens: int, classes: int) -> Spec:
+    """Tokens (B, T, 1) -> logits (B, K): embedding, recurrent layers, pooling over time, one linear layer."""
+    o = options
+    embedding = o.embedding_dim or EMBEDDING.get(o.units, EMBEDDING_WORDS)
+    cell: Cell = "rnn_tanh" if o.cell == "rnn" else o.cell
+    width = o.hidden_size * (2 if o.bidirectional else 1)
+    blocks: list[Block] = [
+        Embed(name="embedded", inputs=("tokens",), num_embeddings=tokens, embedding_dim=embedding, std=0.1),
+        Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout, locked=True),
+        Recurrent(
+            name="read", inputs=("embedded_dropped",), cell=cell, input_size=embedding, hidden_size=o.hidden_size,
+            num_layers=o.num_layers, bidirectional=o.bidirectional, dropout=o.dropout,
+        ),
+        *_pooling(o, width),
+        Dropout(name="pooled_dropped", inputs=("pooled",), p=o.dropout),
+        Linear(name="logits", inputs=("pooled_dropped",), input_size=width, output_size=classes),
+    ]  # fmt: skip
+    return Spec(inputs=(Port(name="tokens", size=1, shape="tokens"),), blocks=tuple(blocks), outputs=("logits",))
+
+
+def _pooling(options: ClassifyOptions, width: int) -> list[Block]:
+    if options.pooling == "last":
+        return [Last(name="pooled", inputs=("read",), both=options.bidirectional)]
+    if options.pooling in ("max", "mean"):
+        return [Pool(name="pooled", inputs=("read",), how="max" if options.pooling == "max" else "mean")]
+    return [
+        Linear(name="keys", inputs=("read",), input_size=width, output_size=width),
+        Activation(name="keys_bent", inputs=("keys",), function="tanh"),
+        Linear(name="scores", inputs=("keys_bent",), input_size=width, output_size=1, bias=False),
+        Attend(name="pooled", inputs=("scores", "read")),
+    ]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Texts as codes, and the class of each."""
+
+    codes: Sequence[Codes]
+    classes: npt.NDArray[np.int64]  # (N,)
+
+
+@final
+class ClassifyProblem:
+    """What the training loop sees (tasks.problem.Problem): batches of like length, some of their tokens forgotten.
+
+    Args:  counts: (V,) how often each code occurs in training.
+    """
+
+    loss: LossName = "cross_entropy"
+    carried: tuple[str, ...] = ()
+    rolled: Rolled | None = None
+
+    def __init__(self, options: ClassifyOptions, spec: Spec, train: Labelled, held_back: Labelled, counts: Codes) -> None:
+        self.spec = spec
+        self._options, self._train, self._held_back = options, train, held_back
+        self._chances = options.unknown_rate / (options.unknown_rate + np.maximum(counts, 1e-9))
+        self._lengths = np.array([len(c) for c in train.codes], np.int64)
+        self._epoch: tuple[int, list[Codes]] = (-1, [])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of the first pass; the others differ by a few."""
+        return len(self._groups(0))
+
+    def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
+        """The next group of texts; a pass's order follows from the seed and its number."""
+        epoch, place = (0, 0) if not isinstance(cursor, list) else (int(str(cursor[0])), int(str(cursor[1])))
+        if place >= len(self._groups(epoch)):
+            epoch, place = epoch + 1, 0
+        rows = self._groups(epoch)[place]
+        codes = [self._train.codes[k] for k in rows]
+        if self._options.unknown_rate and self._options.units in ("word", "token"):
+            codes = [forget(row, self._chances, rng) for row in codes]
+        return _batch(codes, self._train.classes[rows], self._options.label_smoothing), [epoch, place + 1]
+
+    def validation(self) -> Sequence[Batch]:
+        """The held-back texts, sorted by length."""
+        lengths = np.array([len(c) for c in self._held_back.codes], np.int64)
+        rows = groups(lengths, EVALUATION_TOKENS)
+        return [_batch([self._held_back.codes[k] for k in own], self._held_back.classes[own], 0.0) for own in rows]
+
+    def _groups(self, epoch: int) -> list[Codes]:
+        if self._epoch[0] != epoch:
+            rng = np.random.default_rng([self._options.seed, epoch])
+            self._epoch = (epoch, groups(self._lengths, self._options.batch_tokens, rng))
+        return self._epoch[1]
+
+
+def _batch(codes: Sequence[Codes], classes: npt.NDArray[np.int64], smoothing: float) -> Batch:
+    tokens, lengths = padded(codes)
+    targets: dict[str, npt.NDArray[np.generic]] = {
+        "y": classes,
+        "weight": np.ones(len(classes), np.float32),
+        "smoothing": np.array(smoothing, np.float32),
+    }
+    return Batch({"tokens": tokens}, targets, {"tokens": lengths})
+
+
+def split(classes: npt.NDArray[np.int64], share: float, seed: int) -> tuple[Codes, Codes]:
+    """Rows to train on and rows held back, each class by the same share; a class of one row is trained on."""
+    rng = np.random.default_rng([seed, 1])
+    held: list[npt.NDArray[np.int64]] = []
+    for own in range(int(classes.max(initial=-1)) + 1):
+        rows = rng.permutation(np.flatnonzero(classes == own))
+        held.append(rows[: min(max(1, round(share * len(rows))), len(rows) - 1)])
+    back = np.sort(np.concatenate(held)) if held else np.zeros(0, np.int64)
+    return np.setdiff1d(np.arange(len(classes)), back), back

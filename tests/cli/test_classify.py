@@ -1,0 +1,110 @@
+"""`fit classify`, `predict`, `evaluate` and `info` on a classifier: what they print and write, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli
+
+SMALL = ("--steps", "30", "--hidden-size", "8", "--embedding-dim", "8")
+ROWS = [("fine film, fine cast", "good"), ("dull film", "bad"), ("a fine story", "good"), ("dull, dull cast", "bad")] * 10
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "reviews.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("review", "verdict"), *ROWS])
+    return path
+
+
+@pytest.fixture
+def trained(cli: Cli, reviews: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "m.safetensors"
+    assert cli("fit", "classify", reviews, "--text", "review", "--label", "verdict", *SMALL, "-o", out).status == 0
+    return out
+
+
+def test_fit_says_how_good_it_is_and_how_to_do_it_again(cli: Cli, reviews: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    said = cli("fit", "classify", reviews, "--label", "verdict", *SMALL, "--no-bidirectional", "-o", first)
+    assert said.status == 0, said.err
+    assert "naive Bayes, 1-2-grams" in said.out
+    assert "4 held-back texts" in said.out
+    line = said.out.splitlines()[-1].split()
+    again = [str(second) if word == str(first) else word for word in line[line.index("fit") :]]
+    assert cli(*again).status == 0
+    assert first.read_bytes() == second.read_bytes()
+    assert list(tmp_path.iterdir()) in ([first, second], [second, first]), "no checkpoint is left"
+
+
+def test_other_layouts(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "names").mkdir()
+    (tmp_path / "names" / "Even.txt").write_text("aa\nbbbb\ncc\n" * 5)
+    (tmp_path / "names" / "Odd.txt").write_text("a\nbbb\nccccc\n" * 5)
+    rows = "".join(f"{text}\t{label}\n" for text, label in ROWS)
+    (tmp_path / "plain.tsv").write_text(rows)
+    (tmp_path / "x.txt").write_text("".join(f"{text}\n" for text, _ in ROWS))
+    (tmp_path / "y.txt").write_text("".join(f"{label}\n" for _, label in ROWS))
+    for arguments in (
+        (tmp_path / "names", "--units", "char", "--no-lower"),
+        (tmp_path / "plain.tsv", "--no-header", "--text", "1", "--label", "2", "--valid", tmp_path / "plain.tsv"),
+        (tmp_path / "x.txt", "--labels", tmp_path / "y.txt"),
+    ):
+        said = cli("fit", "classify", *arguments, *SMALL, "-o", tmp_path / "m")
+        assert said.status == 0, said.err
+
+
+def test_predict_writes_text_label_and_probability(cli: Cli, trained: Path, reviews: Path, tmp_path: Path) -> None:
+    said = cli("predict", trained, "a fine film", 'dull, "quoted"')
+    rows = list(csv.DictReader(said.out.splitlines()))
+    assert [row["text"] for row in rows] == ["a fine film", 'dull, "quoted"']
+    assert {row["label"] for row in rows} <= {"good", "bad"}
+    assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
+    out = tmp_path / "said.csv"
+    assert cli("predict", trained, "--data", reviews, "--text", "review", "-o", out).status == 0
+    assert len(out.read_text().splitlines()) == 41
+
+
+def test_evaluate_and_info(cli: Cli, trained: Path, reviews: Path, tmp_path: Path) -> None:
+    said = cli("evaluate", trained, reviews, "--text", "review", "--label", "verdict", "-o", tmp_path / "figures")
+    assert said.status == 0
+    assert "commonest class" in said.out
+    assert "truth" in said.out
+    figures = json.loads((tmp_path / "figures" / "scores.json").read_text())
+    assert sum(map(sum, figures["confusion"])) == 40
+    shown = cli("info", trained).out
+    assert "bad, good" in shown
+    assert "held-back" in shown
+    assert json.loads(cli("info", trained, "--json").out)["task"] == "classify"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("predict", "MODEL"), "either texts on the command line or --data FILE"),
+        (("predict", "MODEL", "fine", "--data", "x.csv"), "either texts on the command line or --data FILE"),
+        (("evaluate", "MODEL", "REVIEWS", "--text", "review"), "expected a label beside each text"),
+        (("fit", "classify", "REVIEWS", "--label", "verdit", "-o", "OUT"), "verdict"),
+        (("fit", "classify", "REVIEWS", "--label", "verdict", "--poling", "max", "-o", "OUT"), "--pooling"),
+        (("fit", "clasify", "REVIEWS", "-o", "OUT"), "tidegate fit classify"),
+        (("fit", "classify", "REVIEWS", "--label", "verdict", "-o", "/nowhere/m"), "nowhere"),
+        (("backtest", "REVIEWS", "--target", "x", "--horizon", "2"), "x"),
+    ],
+)
+def test_refusals(cli: Cli, trained: Path, reviews: Path, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    names = {"MODEL": trained, "REVIEWS": reviews, "OUT": tmp_path / "out"}
+    said = cli(*(names.get(word, word) for word in arguments))
+    assert said.status == 2
+    assert told in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_plot_and_stream_refuse_a_classifier(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    said = cli("plot", trained, "-o", tmp_path / "x.png")
+    assert said.status == 2
+    assert "expected a forecaster" in said.err
