@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Classifier": "models", "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
     "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
-    "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors", "Stream": "runtime",
+    "LanguageModel": "models", "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors",
+    "Stream": "runtime",
     "Table": "data.table", "TaskError": "errors",
     "TidegateError": "errors", "check": "data.check", "get_num_threads": "native", "load": "models", "nn": "",
     "read_table": "data.table", "set_num_threads": "native",
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         TaskError,
         TidegateError,
     )
-    from tidegate.models import Classifier, Forecaster, Model, load
+    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, load
     from tidegate.native import get_num_threads, set_num_threads
     from tidegate.runtime import Predictor, Stream
     from tidegate.tasks.evaluation import Evaluation

@@ -23,12 +23,13 @@ COMMANDS = {
     "predict": "forecast, or sort texts, with a trained model",
     "evaluate": "score a trained model on a data file, beside the methods that need no net",
     "backtest": "rolling-origin evaluation: several cutoffs, nothing seen after them",
+    "generate": "write text with a trained language model",
     "plot": "draw a forecast, or the history of a training run",
     "info": "what is in a model file",
     "check": "look at a data file before training",
 }
 DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
-TASKS = ("forecast", "classify")
+TASKS = ("forecast", "classify", "generate")
 OVERVIEW = """example:
   tidegate demo
   tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors

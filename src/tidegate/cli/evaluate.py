@@ -7,14 +7,16 @@ import argparse
 from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, wrapped
 from tidegate.cli.texts import add_text_columns, text_columns_of
 from tidegate.errors import TaskError
-from tidegate.models import Classifier, Forecaster, load
+from tidegate.models import Classifier, Forecaster, LanguageModel, load
+from tidegate.models.language_model import Score
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.label_scores import LabelEvaluation
 
 EXAMPLE = """example:
   tidegate evaluate weather.safetensors newer.csv                            # a forecaster: the last horizon of the file
   tidegate evaluate weather.safetensors newer.csv --against prophet=prophet.csv --output figures/
-  tidegate evaluate reviews.safetensors test.csv --text review --label stars  # a classifier: accuracy, confusion, calibration"""
+  tidegate evaluate reviews.safetensors test.csv --text review --label stars  # a classifier: accuracy, confusion, calibration
+  tidegate evaluate plays.safetensors test.txt                               # a language model: perplexity, bits a letter"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_against(parser)
     add_levels(parser)
     add_text_columns(parser)
+    parser.add_argument("--reset", action="store_true", help="a language model reads each line from the state that knows nothing")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,16 +35,20 @@ def run(args: argparse.Namespace) -> int:
         folder(args.output)
     found = _found(args)
     print(wrapped(str(found), hanging="  "))
-    if args.output:
+    if args.output and not isinstance(found, Score):
         found.write(args.output)
         say_wrote(args.output)
     return 0
 
 
-def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation:
+def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
     model = load(args.model)
     if isinstance(model, Forecaster):
         return model.evaluate(args.file, against=named_tables(args.against), levels=args.levels)
+    if isinstance(model, LanguageModel):
+        return model.evaluate(args.file, carry=not args.reset)
     if isinstance(model, Classifier):
         return model.evaluate(args.file, **text_columns_of(args))
-    raise TaskError(f"{args.model}: `evaluate` knows forecasters and classifiers, got a model for {model.task!r}")
+    raise TaskError(
+        f"{args.model}: `evaluate` knows forecasters, classifiers and language models, got a model for {model.task!r}"
+    )

@@ -12,7 +12,7 @@ from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
 from tidegate.data.schema import Roles
 from tidegate.data.series import Panel
-from tidegate.models import Classifier, load
+from tidegate.models import Classifier, LanguageModel, language_figures, load
 from tidegate.models.classify_figures import held_back_text
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
@@ -41,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(model, Classifier):
         about = _about(args.model, file, model.card, spec, "the vocabulary and the classes")
         use, figures, said = _use_of_texts(model), held_back_text(model.card), cast("list[str]", model.card["notes"])
+    elif isinstance(model, LanguageModel):
+        about = _about(args.model, file, model.card, spec, "the vocabulary")
+        use = [("units", model.options.units), ("generate", "writes on from --prompt; evaluate FILE scores a text")]
+        figures, said = language_figures.held_back_text(model.card), cast("list[str]", model.card["notes"])
     else:
         model = forecaster(args.model)
         about = _about(args.model, file, model.card, spec, f"the tails of {model.card['series']} training series")
@@ -118,20 +122,17 @@ def _drawn(block: Block) -> tuple[str, ...]:
 def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spec, data: str) -> list[tuple[str, ...]]:
     """What else there is to know of the file, in words. data: what it holds of the training data."""
     inside = sum(array.nbytes for name, array in file.arrays.items() if name.startswith(("data.", "vocabulary.", "classes.")))
-    count = cast(int, card["rows"] if "rows" in card else card["texts"])
+    seen = next(name for name in ("rows", "texts", "tokens") if name in card)
     weights = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("net"))
     made = cast("dict[str, Plain]", card["versions"])
-    nets = cast(int, file.header["members"])
+    nets = file.header.get("members", 1)
     return [
         ("path", path),
         ("task", str(file.header["task"])),
         ("sha256", file.sha256),
         ("nets", f"{nets}, {weights:,} bytes of weights; {spec.state_size()} numbers of state for each series"),
         ("data inside", f"yes: {data}, {inside:,} bytes"),
-        (
-            "trained on",
-            f"{card['source']}, {count:,} {'rows' if 'rows' in card else 'texts'}, data sha256 {str(card['data_sha256'])[:16]}",
-        ),
+        ("trained on", f"{card['source']}, {cast(int, card[seen]):,} {seen}, data sha256 {str(card['data_sha256'])[:16]}..."),
         ("training", f"seed {card['seed']}, {card['steps']} steps" + (", interrupted" if card["interrupted"] else "")),
         ("made with", ", ".join(f"{name} {version}" for name, version in made.items())),
     ]

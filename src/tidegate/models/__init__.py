@@ -8,8 +8,9 @@ from tidegate.files import PathLike
 from tidegate.models.base import Model
 from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
+from tidegate.models.language_model import LanguageModel
 
-_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier}
+_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier, "generate": LanguageModel}
 
 
 def load(path: PathLike) -> Model:
@@ -24,4 +25,4 @@ def load(path: PathLike) -> Model:
     return _BY_TASK[task]._from_file(file, str(path))
 
 
-__all__ = ["Classifier", "Forecaster", "Model", "load"]
+__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "load"]

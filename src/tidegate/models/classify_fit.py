@@ -205,7 +205,7 @@ def _card(
         "texts": len(lengths),
         "held_back_texts": len(kept),
         "classes": len(core.classes),
-        "tokens": core.tokenizer.size,
+        "kinds": core.tokenizer.size - 1,
         "data_sha256": _hash(texts),
         "seed": options.seed,
         "steps": result.steps,

@@ -54,3 +54,66 @@ class NaiveBayes:
             places.append((hashed[within] >> np.uint64(17)) % np.uint64(self._places))
             rows.append(text[:stop][within])
         return np.concatenate(places).astype(np.int64), np.concatenate(rows)
+
+
+@final
+class WittenBell:
+    """An n-gram model of the next token, the yardstick of a language model: each order interpolated with the one below.
+
+    p(w | h) = (c(h w) + u(h) p(w | h')) / (c(h) + u(h)), u(h) = distinct tokens seen after h, h' = h without its first; below all
+    stands 1 / V (Witten & Bell 1991; Chen & Goodman 1999).
+
+    Args:  codes: (N,) the training text. size: V. longest: tokens of the longest n-gram.
+    """
+
+    def __init__(self, codes: Codes, *, size: int, longest: int = 5) -> None:
+        self._size, self._longest = size, longest
+        self._orders = [_Order(codes, n) for n in range(1, longest + 1)]
+
+    def nats(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """(N,) -log p of each token after those before it; the first ones have shorter histories."""
+        found = np.full(len(codes), 1.0 / self._size)
+        for order in self._orders:
+            start = order.longest - 1
+            found[start:] = order.mixed(codes, found[start:])
+        return np.asarray(-np.log(found))
+
+
+@final
+class _Order:
+    """Counts of the n-grams of one length, and of their histories."""
+
+    def __init__(self, codes: Codes, longest: int) -> None:
+        self.longest = longest
+        histories, whole = _hashed(codes, longest)
+        self._grams, self._counts = np.unique(whole, return_counts=True)
+        first = np.unique(whole, return_index=True)[1]
+        self._histories, place, seen = np.unique(histories, return_inverse=True, return_counts=True)
+        self._seen, self._distinct = seen, np.bincount(place[first], minlength=len(seen))
+
+    def mixed(self, codes: Codes, below: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        histories, whole = _hashed(codes, self.longest)
+        count = _looked_up(self._grams, self._counts, whole)
+        seen, distinct = (_looked_up(self._histories, part, histories) for part in (self._seen, self._distinct))
+        known = seen > 0
+        mixed = (count + distinct * below) / np.where(known, seen + distinct, 1.0)
+        return np.where(known, mixed, below)
+
+
+def _hashed(codes: Codes, length: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The history and the whole of every n-gram, as 64 bits each."""
+    flat, stop = codes.astype(np.uint64), max(len(codes) - length + 1, 0)
+    history = np.zeros(stop, np.uint64)
+    for n in range(length - 1):
+        history = (history * _MIX + flat[n : n + stop] + np.uint64(1)) * _MIX
+    return history, (history * _MIX + flat[length - 1 : length - 1 + stop] + np.uint64(1)) * _MIX
+
+
+def _looked_up(
+    keys: npt.NDArray[np.uint64], values: npt.NDArray[np.int64], asked: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.float64]:
+    """The value of each key, 0 for one that is not there."""
+    if not len(keys):
+        return np.zeros(len(asked))
+    place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+    return np.where(keys[place] == asked, values[place], 0).astype(np.float64)

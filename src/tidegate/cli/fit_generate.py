@@ -1,0 +1,47 @@
+"""`tidegate fit generate FILE ...`: train a language model on a text and write it as one file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import cast
+
+from tidegate.cli.common import add_options, bullets, options_of, wrapped
+from tidegate.cli.training import LAST_WORDS, add_training, again, check_training, ending, finish
+from tidegate.models import LanguageModel
+from tidegate.models.language_figures import held_back_text
+from tidegate.tasks.generate import GenerateOptions
+
+EXAMPLE = f"""example:
+  tidegate fit generate plays.txt -o plays.safetensors
+  tidegate fit generate train.txt.gz --valid valid.txt --units bpe --vocabulary 4000 --hidden-size 512 -o book.safetensors
+
+{LAST_WORDS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `fit generate`."""
+    parser.usage = "tidegate fit generate FILE -o MODEL [--valid FILE] [options]"
+    parser.add_argument("task", choices=["generate"], help="what to train: generate")
+    parser.add_argument("file", help="plain text, UTF-8, also .gz")
+    add_training(parser)
+    parser.add_argument("--valid", metavar="FILE", help="text that chooses the best weights; without it the end is held back")
+    add_options(parser, GenerateOptions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, save, and say how good it is."""
+    check_training(args)
+    model = LanguageModel(**options_of(args, GenerateOptions))
+    began = time.perf_counter()
+    model.fit(
+        args.file, valid=args.valid, budget=args.budget, checkpoint=None if args.no_checkpoint else args.output,
+        resume=args.resume, history=args.history,
+    )  # fmt: skip
+    model.save(args.output)
+    print(wrapped(repr(model), hanging="  "))
+    print(held_back_text(model.card))
+    print(bullets(cast("list[str]", model.card["notes"])))
+    print(ending(model.card, args, time.perf_counter() - began))
+    print(f"the same again:\n  {again(args, GenerateOptions, {'--valid': args.valid}, model.card)}")
+    return finish(args, model.card)

@@ -1,0 +1,154 @@
+"""From options and texts to a trained language model: vocabulary, training, card. In: GenerateOptions, texts. Out: Result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, cast, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain, to_plain
+from tidegate.data.textlines import check_characters, read_text
+from tidegate.data.texts import read_texts
+from tidegate.data.vocabulary import Codes, Tokenizer, learn
+from tidegate.errors import DataError
+from tidegate.files import PathLike
+from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.drive import Drive, run_options
+from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.tasks.generate import START, GenerateOptions, LanguageProblem, build_spec
+from tidegate.tasks.ngrams import WittenBell
+from tidegate.tasks.problem import TrainOptions
+
+USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 2, 100
+CHECK_EVERY = 100
+CHUNK = 2048  # tokens read at once when a text is scored
+LONGEST_GRAM = {"char": 5, "byte": 5}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Core:
+    """Everything that answers: tokenizer and net."""
+
+    options: GenerateOptions
+    tokenizer: Tokenizer
+    net: Predictor
+
+    def step(self, codes: Codes, state: Floats | None) -> tuple[npt.NDArray[np.floating], Floats]:
+        """Read (T,) codes; the logits (V,) of the next one, and the state."""
+        ran = self.net.run({"tokens": codes[None, :, None]}, state)
+        return ran.outputs["logits"][0, -1], ran.state
+
+    def nats(self, codes: Codes, state: Floats | None) -> tuple[npt.NDArray[np.float64], Floats]:
+        """(N,) -log p of each code after those before it, and the state after all but the last.
+
+        Without a state the first is foreseen from START. The code of the unknown has a probability like any other here.
+        """
+        before, found = np.concatenate([[START], codes]), np.zeros(len(codes))
+        for start in range(0, len(codes), CHUNK):
+            part = slice(start, min(start + CHUNK, len(codes)))
+            ran = self.net.run({"tokens": before[None, part, None]}, state)
+            logits, state = np.asarray(ran.outputs["logits"][0], np.float64), ran.state
+            highest = logits.max(-1)
+            total = highest + np.log(np.exp(logits - highest[:, None]).sum(-1))
+            found[part] = total - logits[np.arange(len(logits)), codes[part]]
+        return found, self.net.initial_state() if state is None else state
+
+
+class Result(NamedTuple):
+    """A trained language model."""
+
+    core: Core
+    card: dict[str, Plain]
+    steps: int
+
+
+def read(source: PathLike | Sequence[str]) -> list[str]:
+    """The texts of a file (one) or of a list. Raises: DataError."""
+    if isinstance(source, (str, os.PathLike)):
+        text = read_text(Path(source))
+        check_characters((text,), read_texts([""]).places, str(source))
+        return [text]
+    return list(read_texts(list(source)).texts)
+
+
+def fit(options: GenerateOptions, texts: list[str], held_back: list[str] | None, source: str, drive: Drive) -> Result:
+    """Vocabulary and training. source: what the card calls the text. Raises: DataError for a text that is too short."""
+    training_half("train")
+    if held_back is None:
+        texts, held_back = _split(texts, options.validation)
+    size, least = options.vocabulary, options.min_count
+    tokenizer, _ = learn(texts, options.units, lower=options.lower, size=size, min_count=least)
+    codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
+    problem = LanguageProblem(options, build_spec(options, tokenizer.size), codes, kept)
+    from tidegate.train.run import fit_members
+
+    run_id = hashlib.sha256((json.dumps(to_plain(options), sort_keys=True) + _hash(texts)).encode()).hexdigest()
+    result = fit_members(problem, train_options(options, problem.steps_per_epoch), run_options(drive, 1, run_id))
+    member = result.members[0]
+    core = Core(options, tokenizer, Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", member.final)))
+    card: dict[str, Plain] = {
+        "source": source.rsplit("/", 1)[-1], "tokens": len(codes), "held_back_tokens": len(kept),
+        "kinds": tokenizer.size - 1, "data_sha256": _hash(texts),
+        "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
+        "members": [{"best_step": member.best_step, "held_back_loss": member.best_loss, "steps": member.steps}],
+        "weights": problem.spec.count(), "held_back": _figures(core, codes, kept), "notes": _notes(codes, kept),
+        "versions": versions(),
+    }  # fmt: skip
+    return Result(core, card, result.steps)
+
+
+def _split(texts: list[str], share: float) -> tuple[list[str], list[str]]:
+    """The end of the texts, at a line or a blank where one is near, stands back."""
+    total = sum(map(len, texts))
+    first: list[str] = []
+    left = round(total * (1.0 - share))
+    for index, text in enumerate(texts):
+        if len(text) >= left:
+            cut = next((k + 1 for k in range(left - 1, max(left - 200, 0), -1) if text[k] in "\n "), left)
+            return [*first, text[:cut]], [part for part in (text[cut:], *texts[index + 1 :]) if part]
+        first.append(text)
+        left -= len(text)
+    raise DataError("the text: expected something to hold back, got nothing; bring more text")
+
+
+def train_options(options: GenerateOptions, steps_per_epoch: int) -> TrainOptions:
+    """The loop's options from the task's."""
+    usual = min(max(-(-USUAL_STEPS // steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    steps = options.steps or (options.epochs or usual) * steps_per_epoch
+    return TrainOptions(
+        steps=steps, learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
+        warmup=100, beta2=0.99, patience=options.patience, check_every=CHECK_EVERY, averaging=options.averaging, closing=0.0,
+        seed=options.seed, device=options.device,
+    )  # fmt: skip
+
+
+def _figures(core: Core, codes: Codes, kept: Codes) -> dict[str, Plain]:
+    """Nats a token of the held-back text: the net's, and the n-gram model's, which needs no net."""
+    known = kept != START
+    net, _ = core.nats(kept, None)
+    longest = LONGEST_GRAM.get(core.options.units, 3)
+    grams = WittenBell(codes, size=core.tokenizer.size, longest=longest).nats(kept)
+    count = max(1, int(known.sum()))
+    table = {"net": float(net[known].sum()) / count, f"{longest}-grams, Witten-Bell": float(grams[known].sum()) / count}
+    return {"tokens": len(kept), "table": cast("dict[str, Plain]", table)}
+
+
+def _notes(codes: Codes, kept: Codes) -> list[Plain]:
+    said: list[Plain] = []
+    for name, part in (("training", codes), ("held-back", kept)):
+        unknown = int((part == START).sum())
+        if unknown:
+            said.append(f"{unknown:,} of {len(part):,} {name} tokens are not in the vocabulary: read as unknown, never foreseen")
+    return said
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return data_hash({"text": np.frombuffer(json.dumps(list(texts)).encode(), np.uint8)})

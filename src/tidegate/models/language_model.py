@@ -1,0 +1,241 @@
+"""The language model that users hold. In: a text. Out: a fitted model; new text, scores of text.
+
+Reading stands in data/textlines.py, the net in tasks/generate.py, training in language_fit.py, drawing in decode/sampling.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate import format as container
+from tidegate.config import Plain, check_options
+from tidegate.decode.sampling import Sampling, distribution, draw
+from tidegate.errors import ConfigError, DataError, FormatError, TaskError
+from tidegate.files import PathLike
+from tidegate.models import language_fit as fitting
+from tidegate.models import language_store as store
+from tidegate.models.base import Model, load_as
+from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.tasks.generate import START, GenerateOptions
+
+
+@final
+@dataclass(frozen=True)
+class Score:
+    """How well a text was foreseen."""
+
+    nats: float  # -log p of the whole text
+    tokens: int
+    letters: int  # code points
+    unknown: int  # tokens that training never had; they are read, and left out of the figures
+
+    @property
+    def nats_per_token(self) -> float:
+        """The mean over the known tokens."""
+        return self.nats / max(1, self.tokens - self.unknown)
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the nats a token."""
+        return float(np.exp(self.nats_per_token))
+
+    @property
+    def bits_per_letter(self) -> float:
+        """Bits a code point."""
+        return self.nats / max(1, self.letters) / float(np.log(2.0))
+
+    def __str__(self) -> str:
+        unknown = f", {self.unknown:,} unknown ones left out" if self.unknown else ""
+        return (
+            f"{self.nats_per_token:.4f} nats a token (perplexity {self.perplexity:.3f}), {self.bits_per_letter:.4f} bits a "
+            f"letter; {self.tokens:,} tokens{unknown}"
+        )
+
+
+@final
+class LanguageModel(Model):
+    """Learns how a text goes on, writes more of it, and says how likely a text is.
+
+    Args:  every option of `tidegate.tasks.generate.GenerateOptions` by its name (units="bpe", cell="gru", hidden_size=512, ...).
+    Raises: ConfigError for an unknown option, with the nearest name, or a value out of range; all faults at once.
+
+    >>> model = LanguageModel(hidden_size=32, steps=400, batch_size=8, window=16).fit(["tick tock " * 400], progress=False)
+    >>> "".join(model.generate("tick to", length=8, temperature=0))
+    'ck tick '
+    """
+
+    task: ClassVar[str] = "generate"
+
+    def __init__(self, **options: object) -> None:
+        self._given = dict(options)
+        self.options = check_options(GenerateOptions, self._given)
+        self._core: fitting.Core | None = None
+        self._card: dict[str, Plain] = {}
+        self._steps = 0
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
+        return f"LanguageModel({given}){'' if self._core is None else ' ' + self._summary()}"
+
+    def fit(
+        self,
+        source: PathLike | Sequence[str],
+        *,
+        valid: PathLike | Sequence[str] | None = None,
+        budget: str | float | None = None,
+        checkpoint: PathLike | None = None,
+        resume: bool = False,
+        history: PathLike | None = None,
+        progress: bool | None = None,
+        on_event: OnEvent | None = None,
+    ) -> LanguageModel:
+        """Train on a text and return self.
+
+        Args:  source: a file of plain text, also .gz; or a list of texts, which are read one after the other. valid: text that
+            chooses the best weights; without it the end of the text is held back. budget, checkpoint, resume, history, progress:
+            as of every task.
+        Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
+        """
+        steps = self._given.get("steps")
+        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        held_back = None if valid is None else fitting.read(valid)
+        name = "list of texts" if isinstance(source, (list, tuple)) else str(source)
+        result = fitting.fit(self.options, fitting.read(source), held_back, name, drive)
+        self._core, self._card, self._steps = result.core, result.card, result.steps
+        return self
+
+    @property
+    def card(self) -> Mapping[str, Plain]:
+        """What is known of the fitted model: held-back figures, data hash, seed, steps, versions."""
+        self._ready()
+        return dict(self._card)
+
+    def generate(
+        self, prompt: str = "", length: int = 200, *, stop: str | None = None, seed: int = 0, **sampling: object
+    ) -> Iterator[str]:
+        """Text after the prompt, piece by piece as it comes: `"".join(model.generate(...))` is the whole.
+
+        Args:  length: tokens at most. stop: ends before this text. seed: the same seed gives the same text. sampling: temperature
+            (0: greedy), top_k, top_p, min_p, repetition_penalty, repetition_window; see tidegate.decode.sampling.Sampling.
+        A letter comes whole, with the accents that follow it. Tokens of the prompt that training never had are read as unknown.
+        Raises: ConfigError.
+        """
+        core, how = self._ready(), check_options(Sampling, sampling)
+        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
+            raise ConfigError(f"length: expected a whole number of tokens, at least 0, got {length!r}")
+        if stop == "":
+            raise ConfigError("stop: expected a text that ends the writing, or none, got an empty one")
+        return _until(_written(core, prompt, length, how, np.random.default_rng(seed)), stop)
+
+    def score(self, text: str | Path) -> Score:
+        """How likely a text is from the state that knows nothing. A str is a text; a file is given as a pathlib.Path."""
+        return self.evaluate([text] if isinstance(text, str) else text)
+
+    def evaluate(self, source: PathLike | Sequence[str], *, carry: bool = True) -> Score:
+        """How well texts are foreseen.
+
+        Args:  source: as for `fit`. carry: the state goes on from text to text (from line to line of a file); False: each text,
+            or line of a file with its end, is read from the state that knows nothing.
+        """
+        core, texts = self._ready(), fitting.read(source)
+        if not carry and not isinstance(source, (list, tuple)):
+            texts = [line for text in texts for line in text.splitlines(keepends=True)]
+        parts = ["".join(texts)] if carry and core.options.units in ("char", "byte") else texts
+        nats, tokens, unknown, state = 0.0, 0, 0, None
+        for codes in core.tokenizer.encode(parts):
+            each, after = core.nats(codes, state)
+            known = codes != START
+            nats, tokens, unknown = nats + float(each[known].sum()), tokens + len(codes), unknown + int((~known).sum())
+            state = after if carry else None
+        if not tokens:
+            raise DataError("the text: expected at least one token, got none; bring a text to score")
+        return Score(nats, tokens, sum(map(len, texts)), unknown)
+
+    @classmethod
+    def load(cls, path: PathLike) -> LanguageModel:
+        """Load a language model. Raises: FormatError; TaskError where the file is of another task."""
+        return load_as(cls, path)
+
+    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        return store.pack(self._ready(), self._card, self._steps)
+
+    @classmethod
+    def _from_file(cls, file: container.File, where: str) -> LanguageModel:
+        try:
+            core, card = store.unpack(file, where)
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
+            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
+        said = {f.name: getattr(core.options, f.name) for f in fields(GenerateOptions) if f.name != "steps"}
+        model = cls(**{name: value for name, value in said.items() if value != getattr(GenerateOptions, name)})
+        model.options, model._core, model._card, model._steps = core.options, core, card, core.options.steps or 0
+        return model
+
+    def _ready(self) -> fitting.Core:
+        if self._core is None:
+            raise TaskError("the model is not fitted yet; call fit(...) or load one with tidegate.load(path)")
+        return self._core
+
+    def _summary(self) -> str:
+        core = self._ready()
+        return (
+            f"fitted on {self._card.get('tokens', '?')} tokens: {core.options.cell} x {core.options.hidden_size}, "
+            f"{core.options.num_layers} layers, {core.tokenizer.size - 1:,} kinds of token, {core.net.spec.count():,} weights"
+        )
+
+
+def _written(core: fitting.Core, prompt: str, length: int, how: Sampling, rng: np.random.Generator) -> Iterator[str]:
+    """The pieces, token by token."""
+    codes = core.tokenizer.encode([prompt])[0]
+    logits, state = core.step(np.concatenate([[START], codes]), None)
+    forbidden = np.zeros(core.tokenizer.size, np.bool_)
+    forbidden[START] = True
+    history, writer = codes.tolist(), core.tokenizer.writer()
+    if prompt and core.tokenizer.units in ("word", "token"):
+        writer.push(int(codes[-1]) if len(codes) else START)  # so that a blank comes before the next word
+        writer = core.tokenizer.writer()
+    for _ in range(length):
+        chances = distribution(logits[None], [np.array(history, np.int64)], how, forbidden)
+        code = int(draw(chances, rng)[0])
+        history.append(code)
+        yield writer.push(code)
+        logits, state = core.step(np.array([code]), state)
+    yield writer.close()
+
+
+def _until(pieces: Iterator[str], stop: str | None) -> Iterator[str]:
+    """The pieces up to a text, of which no beginning comes out before it is certain."""
+    held = ""
+    for piece in pieces:
+        if stop is None:
+            if piece:
+                yield piece
+            continue
+        held += piece
+        if stop in held:
+            yield held[: held.index(stop)]
+            return
+        keep = max((k for k in range(min(len(stop) - 1, len(held)) + 1) if held.endswith(stop[:k])), default=0)
+        out, held = held[: len(held) - keep], held[len(held) - keep :]
+        if out:
+            yield out
+    if held:
+        yield held
+
+
+def _signature() -> inspect.Signature:
+    """The constructor's keywords, from the one options dataclass, for help() and completion."""
+    own = inspect.signature(LanguageModel.__init__).parameters["self"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    rest = [inspect.Parameter(f.name, kind, default=f.default, annotation=f.type) for f in fields(GenerateOptions)]
+    return inspect.Signature([own, *rest])
+
+
+LanguageModel.__init__.__signature__ = _signature()  # type: ignore[attr-defined]  # functions carry attributes
+__all__ = ["LanguageModel", "Score"]

@@ -1,0 +1,48 @@
+"""A language model as the content of one file, and back. In: core, card. Out: a header and arrays; nothing but data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain, from_plain, to_plain
+from tidegate.data.vocabulary import Tokenizer
+from tidegate.errors import FormatError
+from tidegate.format import File
+from tidegate.models.base import header_part
+from tidegate.models.language_fit import Core
+from tidegate.runtime.predictor import Predictor
+from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.tasks.generate import GenerateOptions, build_spec
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, Plain], Arrays]:
+    """Header and arrays of the file."""
+    header: dict[str, Plain] = {
+        "options": to_plain(replace(core.options, steps=steps)),  # a budget leaves the same bytes as the steps it came to
+        "spec": spec_to_plain(core.net.spec),
+        "card": dict(card),
+    }
+    return header, {**{f"net.{n}": w for n, w in core.net.weights.items()}, **core.tokenizer.arrays("vocabulary")}
+
+
+def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
+    """The parts of a validated file. Raises: FormatError, or ConfigError where a part is out of range."""
+    header, arrays = file.header, file.arrays
+    options = from_plain(GenerateOptions, header_part(header, "options", where), "options")
+    tokenizer = Tokenizer.from_arrays(options.units, options.lower, arrays, "vocabulary")
+    spec = build_spec(options, tokenizer.size)
+    if spec_from_plain(header_part(header, "spec", where)) != spec:
+        raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
+    foreign = sorted(name for name in arrays if not name.startswith(("net.", "vocabulary.tokens.", "vocabulary.merges")))
+    if foreign:
+        raise FormatError(f"{where}: array {foreign[0]!r}: a language model has no such part; it was altered: save it again")
+    weights = {name[4:]: array for name, array in arrays.items() if name.startswith("net.")}
+    net = Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", weights))
+    return Core(options, tokenizer, net), dict(header_part(header, "card", where))

@@ -1,0 +1,155 @@
+"""Language models, one to many: options, net and problem. In: the codes of a text. Out: a spec, batches that carry their state.
+
+The text is cut into `batch_size` long strips that are read side by side, `window` tokens a step; the state goes on from step to
+step, its gradient does not (truncated backpropagation through time, Williams & Peng 1990; Zaremba et al. 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.config import Plain
+from tidegate.data.vocabulary import Codes, Units
+from tidegate.errors import ConfigError, DataError
+from tidegate.spec import Block, Cell, Dropout, Embed, Linear, Port, Recurrent, Spec
+from tidegate.tasks.problem import Batch, LossName, Rolled
+
+EMBEDDING = {"char": 64, "byte": 64}
+EMBEDDING_WORDS = 256
+START = 0  # read before the first token of a text: the code of the unknown, which nothing in training has
+VALIDATION_ROWS = 8
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """Options of a language model.
+
+    units: what the text is cut into: characters, bytes, words, tokens (at white space) or learnt byte pairs. lower: lower-case
+    the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
+    cell: recurrent cell. hidden_size: units of a layer. num_layers: recurrent layers. embedding_dim: numbers a token; none: 256,
+    for characters and bytes 64. dropout: share of values dropped, the same at every step of a window (variational).
+    window: tokens that a gradient goes back through. batch_size: strips of the text that are read side by side.
+    epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
+    learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
+    of the weights keeps. patience: checks without a better loss on the held-back text before training stops; 0 never stops.
+    validation: share of the text, at its end, that is held back, where no file for it is given. seed: of every random number.
+    device: of training.
+    """
+
+    units: Units = "char"
+    lower: bool = False
+    vocabulary: int = 50_000
+    min_count: int = 1
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    hidden_size: int = 256
+    num_layers: int = 2
+    embedding_dim: int | None = None
+    dropout: float = 0.2
+    window: int = 128
+    batch_size: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    averaging: float = 0.99
+    patience: int = 8
+    validation: float = 0.05
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        whole = ("vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size")
+        faults = [f"{n}: expected at least 1, got {getattr(self, n)}" for n in whole if getattr(self, n) < 1]
+        faults += [
+            f"{n}: expected at least 1 or nothing, got {getattr(self, n)}"
+            for n in ("steps", "epochs", "embedding_dim")
+            if getattr(self, n) is not None and getattr(self, n) < 1
+        ]
+        shares = ("dropout", "averaging")
+        faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]
+        if self.patience < 0:
+            faults.append(f"patience: expected at least 0, got {self.patience}")
+        if not 0.0 < self.validation < 1.0:
+            faults.append(f"validation: expected 0 < share < 1, got {self.validation}; text held back chooses the best weights")
+        if faults:
+            raise ConfigError("\n".join(faults))
+
+
+def build_spec(options: GenerateOptions, tokens: int) -> Spec:
+    """Tokens (B, T, 1) -> logits of the next token (B, T, V)."""
+    o = options
+    embedding = o.embedding_dim or EMBEDDING.get(o.units, EMBEDDING_WORDS)
+    cell: Cell = "rnn_tanh" if o.cell == "rnn" else o.cell
+    blocks: list[Block] = [
+        Embed(name="embedded", inputs=("tokens",), num_embeddings=tokens, embedding_dim=embedding, std=0.1),
+        Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout / 2, locked=True),
+        Recurrent(
+            name="read", inputs=("embedded_dropped",), cell=cell, input_size=embedding, hidden_size=o.hidden_size,
+            num_layers=o.num_layers, dropout=o.dropout,
+        ),
+        Dropout(name="read_dropped", inputs=("read",), p=o.dropout, locked=True),
+        Linear(name="logits", inputs=("read_dropped",), input_size=o.hidden_size, output_size=tokens),
+    ]  # fmt: skip
+    return Spec(inputs=(Port(name="tokens", size=1, shape="tokens"),), blocks=tuple(blocks), outputs=("logits",))
+
+
+@final
+class LanguageProblem:
+    """What the training loop sees (tasks.problem.Problem): windows of strips whose state goes on.
+
+    Args:  train, held_back: (N,) codes of the texts.
+    Raises: DataError for a text too short to be cut into strips.
+    """
+
+    loss: LossName = "cross_entropy"
+    rolled: Rolled | None = None
+
+    def __init__(self, options: GenerateOptions, spec: Spec, train: Codes, held_back: Codes) -> None:
+        self.spec, self._options = spec, options
+        self.carried = tuple(spec.state())
+        self._inputs, self._targets = strips(train, options.batch_size)
+        self._held_back = strips(held_back, min(VALIDATION_ROWS, max(1, len(held_back) // 2)))
+        if self._inputs.shape[1] < 1 or self._held_back[0].shape[1] < 1:
+            raise DataError(
+                f"the text: expected at least {options.batch_size} tokens to train on and 1 to hold back, got {len(train)} and "
+                f"{len(held_back)}; bring more text, or lower batch_size"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Windows of a strip."""
+        return -(-int(self._inputs.shape[1]) // self._options.window)
+
+    def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
+        """The next window of every strip. Each pass starts elsewhere, so that windows are not cut at the same places."""
+        place = int(cursor) if isinstance(cursor, int) and cursor < self._inputs.shape[1] else 0
+        fresh = place == 0
+        width = int(rng.integers(1, self._options.window + 1)) if fresh else self._options.window
+        part = slice(place, place + width)
+        goes_on = np.full(len(self._inputs), not fresh)
+        return _batch(self._inputs[:, part], self._targets[:, part], goes_on), place + width
+
+    def validation(self) -> Sequence[Batch]:
+        """The held-back text in a few long strips, each from the state that knows nothing."""
+        return [_batch(*self._held_back, None)]
+
+
+def strips(codes: Codes, rows: int) -> tuple[Codes, Codes]:
+    """(R, T) inputs and their next tokens; strip r begins with what ends strip r-1, the first with START; a rest is left out."""
+    steps = len(codes) // rows
+    before = np.concatenate([[START], codes])
+    return before[: rows * steps].reshape(rows, steps), codes[: rows * steps].reshape(rows, steps)
+
+
+def _batch(inputs: Codes, targets: Codes, goes_on: npt.NDArray[np.bool_] | None) -> Batch:
+    held: dict[str, npt.NDArray[np.generic]] = {
+        "y": targets, "weight": (targets != 0).astype(np.float32), "smoothing": np.array(0.0, np.float32),
+    }  # fmt: skip
+    return Batch({"tokens": inputs[..., None]}, held, continues=goes_on)
