@@ -71,11 +71,40 @@ def text() -> str:
     ]
     rows = [line(row, found) for row in ASKED if (found := results(row))]
     lines = [HEAD, "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows, ""]
+    lines += shakespeare()
     first = next((found[0] for row in ASKED if (found := results(row))), None)
     if first is not None:
         m = first["machine"]
         lines.append(f"Machine: {m['cpu']}, {m['cores']} cores, {m['threads']} threads, torch {m['torch']}.\n")
     return "\n".join(lines)
+
+
+def shakespeare() -> list[str]:
+    """The language model's row and what it wrote."""
+    found = results("tinyshakespeare")
+    if not found:
+        return []
+    nats, reset, dev = (
+        spread([r[part]["nats"] for r in found], 3) if part != "dev" else spread([r["dev"]["table"]["net"] for r in found], 3)
+        for part in ("test", "reset", "dev")
+    )
+    mean = statistics.mean(r["test"]["nats"] for r in found)
+    verdict = "aim" if mean <= 1.46 else "must" if mean <= 1.53 else "**missed**"
+    row = [
+        "tinyshakespeare", "nats a character, last tenth, carried state", "1.53 / 1.46", f"{nats} {verdict}", reset, dev,
+        f"{found[0]['grams']:.3f}", f"{statistics.mean(r['fit_s'] for r in found):.0f} s", f"{found[0]['weights'] / 1e6:.1f} M",
+        "nanoGPT 1.88 (CPU), 1.47 (GPU); an LSTM sketch 1.524",
+    ]  # fmt: skip
+    head = ["data", "measure", "must / aim", "test", "each line from nothing", "dev", "5-grams", "fit", "weights", "others"]
+    table = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), "| " + " | ".join(row) + " |"]
+    options = ", ".join(f"{name}={value}" for name, value in found[0]["options"].items())
+    said = [f"```text\n{sample.strip()}\n```\n" for sample in found[0]["samples"]]
+    return [
+        *table,
+        "",
+        f"LanguageModel({options}). Ten texts of 400 characters at temperature 0.8, seeds 0 to 9, unpicked:\n",
+        *said,
+    ]
 
 
 def write() -> None:

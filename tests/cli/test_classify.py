@@ -71,8 +71,12 @@ def test_predict_writes_text_label_and_probability(cli: Cli, trained: Path, revi
 
 
 def test_evaluate_and_info(cli: Cli, trained: Path, reviews: Path, tmp_path: Path) -> None:
-    said = cli("evaluate", trained, reviews, "--text", "review", "--label", "verdict", "-o", tmp_path / "figures")
+    picture = tmp_path / "labels.png"
+    said = cli(
+        "evaluate", trained, reviews, "--text", "review", "--label", "verdict", "-o", tmp_path / "figures", "--picture", picture
+    )
     assert said.status == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert "commonest class" in said.out
     assert "truth" in said.out
     figures = json.loads((tmp_path / "figures" / "scores.json").read_text())

@@ -35,8 +35,8 @@ def panel(title="one", dates=True, n=90, horizon=7, truth=True, target=""):
 def drawn(monkeypatch):
     """The figure that is about to be written."""
     figures = []
-    render = picture._rendered
-    monkeypatch.setattr(picture, "_rendered", lambda figure, kind: figures.append(figure) or render(figure, kind))
+    render = picture.rendered
+    monkeypatch.setattr(picture, "rendered", lambda figure, kind: figures.append(figure) or render(figure, kind))
     return figures
 
 

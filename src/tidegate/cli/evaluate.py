@@ -6,7 +6,7 @@ import argparse
 
 from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, wrapped
 from tidegate.cli.texts import add_text_columns, text_columns_of
-from tidegate.errors import TaskError
+from tidegate.errors import ConfigError, TaskError
 from tidegate.models import Classifier, Forecaster, LanguageModel, load
 from tidegate.models.language_model import Score
 from tidegate.tasks.evaluation import Evaluation
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_against(parser)
     add_levels(parser)
     add_text_columns(parser)
+    parser.add_argument("--picture", metavar="FILE", help="draw a classifier's confusion table and calibration: .png or .svg")
     parser.add_argument("--reset", action="store_true", help="a language model reads each line from the state that knows nothing")
 
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         folder(args.output)
     found = _found(args)
     print(wrapped(str(found), hanging="  "))
+    say_wrote(args.picture)
     if args.output and not isinstance(found, Score):
         found.write(args.output)
         say_wrote(args.output)
@@ -43,11 +45,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
     model = load(args.model)
+    if args.picture and not isinstance(model, Classifier):
+        raise ConfigError(
+            f"--picture: is drawn for a classifier, got a model for {model.task!r}; `tidegate plot` draws forecasts"
+        )
     if isinstance(model, Forecaster):
         return model.evaluate(args.file, against=named_tables(args.against), levels=args.levels)
     if isinstance(model, LanguageModel):
         return model.evaluate(args.file, carry=not args.reset)
     if isinstance(model, Classifier):
+        if args.picture:
+            return model.plot(args.picture, args.file, **text_columns_of(args))
         return model.evaluate(args.file, **text_columns_of(args))
     raise TaskError(
         f"{args.model}: `evaluate` knows forecasters, classifiers and language models, got a model for {model.task!r}"

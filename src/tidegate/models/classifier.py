@@ -174,6 +174,20 @@ class Classifier(Model):
             truth, {"net": found, **self._commonest(len(truth))}, core.classes, _table(texts.texts, truth, found, core.classes)
         )
 
+    def plot(
+        self, path: PathLike, source: object, *, text: str | None = None, label: str | None = None,
+        labels: PathLike | None = None, header: bool = True,
+    ) -> LabelEvaluation:  # fmt: skip
+        """Draw what is taken for what, and the calibration, on labelled texts: a .png or .svg file. The scores drawn.
+
+        Raises: as `evaluate`; OutputError; MissingExtra without matplotlib.
+        """
+        from tidegate.report.labels import label_picture
+
+        found = self.evaluate(source, text=text, label=label, labels=labels, header=header)
+        label_picture(path, found)
+        return found
+
     def _commonest(self, count: int) -> dict[str, Floats]:
         shares = np.asarray(cast("list[float]", self._card["shares"]))
         return {"commonest class": np.tile(shares, (count, 1))}

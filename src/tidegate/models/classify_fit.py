@@ -24,6 +24,8 @@ from tidegate.tasks.classify import (
     EVALUATION_TOKENS,
     FEWEST_EPOCHS,
     MOST_EPOCHS,
+    RATE,
+    RATE_WORDS,
     USUAL_STEPS,
     ClassifyOptions,
     ClassifyProblem,
@@ -178,8 +180,9 @@ def train_options(options: ClassifyOptions, steps_per_epoch: int) -> TrainOption
     every = max(1, steps_per_epoch // CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS)
     patience = max(LEAST_PATIENCE, -(-options.patience * steps_per_epoch // every)) if options.patience else 0
     steps = options.steps or (options.epochs or usual) * steps_per_epoch
+    rate = options.learning_rate or RATE.get(options.units, RATE_WORDS)
     return TrainOptions(
-        steps=steps, learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
+        steps=steps, learning_rate=rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
         warmup=steps_per_epoch, beta2=0.98, patience=patience, check_every=every, averaging=options.averaging, closing=0.0,
         seed=options.seed, device=options.device,
     )  # fmt: skip

@@ -1,27 +1,21 @@
-"""Pictures of forecasts and of a training run. In: panels of arrays, or records of a run. Out: one PNG or SVG file.
-
-Needs matplotlib, imported where it is used; draws on its own canvas, so that no window and no global style is touched.
-"""
+"""Pictures of forecasts and of a training run. In: panels of arrays, or records of a run. Out: one PNG or SVG file."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from tidegate.decode.quantiles import Floats
-from tidegate.errors import DataError, OutputError, missing_extra
+from tidegate.errors import DataError
 from tidegate.files import write_atomic
+from tidegate.report.canvas import kind_of, new_figure, rendered, styled
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -39,23 +33,6 @@ _LONGEST_LABEL = 28
 
 # Okabe & Ito 2008: told apart with every kind of colour blindness, and in grey.
 _FORECAST, _TRUTH, _BASELINE, _VALID, _QUIET = "#0072B2", "#222222", "#D55E00", "#D55E00", "#6b6b6b"
-_STYLE: dict[str, object] = {
-    "text.parse_math": False,  # an id such as "$x$" is text
-    "svg.hashsalt": "tidegate",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#999999",
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "legend.frameon": False,
-}
 
 
 @final
@@ -100,14 +77,14 @@ def forecast_picture(path: PathLike, panels: Sequence[ForecastPanel], title: str
     Raises: OutputError for a suffix other than .png and .svg or a path that cannot be written; DataError if there is no panel;
         MissingExtra without matplotlib.
     """
-    kind = _kind(path)
+    kind = kind_of(path)
     if not panels:
         raise DataError(f"{os.fspath(path)}: expected at least one series to draw, got none")
     shown = [panel.shortened() for panel in panels[:MOST_PANELS]]
     columns = 1 if len(shown) == 1 else 2 if len(shown) <= 4 else 3
     rows = math.ceil(len(shown) / columns)
-    with _styled():
-        figure = _figure((9.5, 4.0) if columns == 1 else (4.6 * columns, 2.5 * rows + 0.9))
+    with styled():
+        figure = new_figure((9.5, 4.0) if columns == 1 else (4.6 * columns, 2.5 * rows + 0.9))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, panel in zip(axes, shown, strict=False):
             _draw_panel(ax, panel)
@@ -115,7 +92,7 @@ def forecast_picture(path: PathLike, panels: Sequence[ForecastPanel], title: str
             ax.set_visible(False)
         _legend(figure, list(axes[: len(shown)]))
         _titles(figure, title, len(panels) - len(shown))
-        write_atomic(path, _rendered(figure, kind))
+        write_atomic(path, rendered(figure, kind))
 
 
 def history_picture(path: PathLike, records: Sequence[Record]) -> None:
@@ -125,13 +102,13 @@ def history_picture(path: PathLike, records: Sequence[Record]) -> None:
         other keys are ignored, records without `step` are not drawn.
     Raises: OutputError as above; DataError if no record holds any of these.
     """
-    kind = _kind(path)
+    kind = kind_of(path)
     curves = {key: _curve(records, key) for key in ("loss", "validation", "learning_rate", "grad_norm", "clipped_share")}
     if not any(step.size for step, _ in curves.values()):
         known = ", ".join(curves)
         raise DataError(f"{os.fspath(path)}: expected records with step and one of {known}, got {len(records)} without")
-    with _styled():
-        figure = _figure((9.0, 6.5))
+    with styled():
+        figure = new_figure((9.0, 6.5))
         losses, rate, norm = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1, 1]})
         _draw_losses(losses, curves["loss"], curves["validation"])
         _draw_line(rate, curves["learning_rate"], "learning rate", _FORECAST)
@@ -139,45 +116,7 @@ def history_picture(path: PathLike, records: Sequence[Record]) -> None:
         _draw_closing((losses, rate, norm), records)
         norm.set_xlabel("step")
         figure.align_ylabels()
-        write_atomic(path, _rendered(figure, kind))
-
-
-def _kind(path: PathLike) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg"):
-        got = repr(suffix) if suffix else "no suffix"
-        raise OutputError(
-            f"{os.fspath(path)}: expected a picture named .png or .svg, got {got}: rename it, or use --html for a page"
-        )
-    return suffix[1:]
-
-
-@contextmanager
-def _styled() -> Iterator[None]:
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise missing_extra("drawing a picture", "plots") from error
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]  # its stub wants each key as a literal
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # an id in a script without a font here is drawn as boxes
-        yield
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _rendered(figure: Figure, kind: str) -> bytes:
-    stream = io.BytesIO()
-    metadata = {"Software": None} if kind == "png" else {"Date": None}  # the same picture is the same bytes
-    figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
-    return stream.getvalue()
+        write_atomic(path, rendered(figure, kind))
 
 
 def _draw_panel(ax: Axes, panel: ForecastPanel) -> None:

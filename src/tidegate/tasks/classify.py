@@ -32,7 +32,11 @@ from tidegate.tasks.token_batches import forget, groups, padded
 Pooling = Literal["max", "mean", "last", "attention"]
 EMBEDDING = {"char": 48, "byte": 48}
 EMBEDDING_WORDS = 128
-USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1500, 5, 60
+USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 4000, 5, 60
+DROPOUT = {"char": 0.3, "byte": 0.3}
+DROPOUT_WORDS = 0.5
+RATE = {"char": 5e-3, "byte": 5e-3}
+RATE_WORDS = 2e-3
 EVALUATION_TOKENS = 8192  # padded tokens of a batch that is not trained on
 
 
@@ -41,19 +45,19 @@ EVALUATION_TOKENS = 8192  # padded tokens of a batch that is not trained on
 class ClassifyOptions:
     """Options of a text classifier.
 
-    units: what a text is cut into: words, tokens (at white space), characters, bytes or learnt byte pairs. lower: lower-case the
-    text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
-    max_tokens: longer texts are cut at their end, and it is said how many were.
-    cell: recurrent cell. hidden_size: units of a direction. num_layers: recurrent layers. bidirectional: read both ways.
-    embedding_dim: numbers a token; none: 128, for characters and bytes 48. pooling: how the outputs become one vector.
-    dropout: share of values dropped, the same at every step (variational). unknown_rate: a; in training a token that occurs n
-    times becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes.
-    epochs: passes over the training texts; none: as many as 1,500 steps take, 5 to 60. steps: optimiser steps, instead of epochs.
-    batch_tokens: padded tokens of a batch.
-    learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
-    of the weights keeps. patience: epochs without a better loss on the held-back texts before training stops; 0 never stops.
-    validation: share of each class that is held back, where no file for it is given. ensemble: nets whose probabilities are
-    averaged. seed: of every random number. device: of training.
+    units: what a text is cut into: words, tokens (at white space), characters, bytes or learnt byte pairs. lower: lower-case
+    the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
+    max_tokens: longer texts are cut at their end, and it is said how many were. cell: recurrent cell. hidden_size: units of a
+    direction. num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a token; none: 128, for
+    characters and bytes 48. pooling: how the outputs become one vector. dropout: share of values dropped, the same at every
+    step (variational); none: 0.5, for characters and bytes 0.3. unknown_rate: a; in training a token that occurs n times
+    becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs:
+    passes over the training texts; none: as many as 4,000 steps take, 5 to 60. steps: optimiser steps, instead of epochs.
+    batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and bytes 0.005.
+    weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights keeps.
+    patience: epochs without a better loss on the held-back texts before training stops; 0 never stops. validation: share of
+    each class that is held back, where no file for it is given. ensemble: nets whose probabilities are averaged. seed: of
+    every random number. device: of training.
     """
 
     units: Units = "word"
@@ -67,13 +71,13 @@ class ClassifyOptions:
     bidirectional: bool = True
     embedding_dim: int | None = None
     pooling: Pooling = "max"
-    dropout: float = 0.5
+    dropout: float | None = None
     unknown_rate: float = 0.25
     label_smoothing: float = 0.0
     epochs: int | None = None
     steps: int | None = None
     batch_tokens: int = 1024
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     averaging: float = 0.998
@@ -85,8 +89,10 @@ class ClassifyOptions:
 
     def __post_init__(self) -> None:
         whole = ("vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble")
-        shares = ("dropout", "label_smoothing", "averaging")
+        shares = ("label_smoothing", "averaging", *(["dropout"] if self.dropout is not None else []))
         faults = [f"{n}: expected at least 1, got {getattr(self, n)}" for n in whole if getattr(self, n) < 1]
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            faults.append(f"learning_rate: expected more than 0, got {self.learning_rate}")
         faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]
         faults += [
             f"{n}: expected at least 0, got {getattr(self, n)}" for n in ("unknown_rate", "patience") if getattr(self, n) < 0
@@ -107,16 +113,17 @@ def build_spec(options: ClassifyOptions, tokens: int, classes: int) -> Spec:
     o = options
     embedding = o.embedding_dim or EMBEDDING.get(o.units, EMBEDDING_WORDS)
     cell: Cell = "rnn_tanh" if o.cell == "rnn" else o.cell
+    dropout = o.dropout if o.dropout is not None else DROPOUT.get(o.units, DROPOUT_WORDS)
     width = o.hidden_size * (2 if o.bidirectional else 1)
     blocks: list[Block] = [
         Embed(name="embedded", inputs=("tokens",), num_embeddings=tokens, embedding_dim=embedding, std=0.1),
-        Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout, locked=True),
+        Dropout(name="embedded_dropped", inputs=("embedded",), p=dropout, locked=True),
         Recurrent(
             name="read", inputs=("embedded_dropped",), cell=cell, input_size=embedding, hidden_size=o.hidden_size,
-            num_layers=o.num_layers, bidirectional=o.bidirectional, dropout=o.dropout,
+            num_layers=o.num_layers, bidirectional=o.bidirectional, dropout=dropout,
         ),
         *_pooling(o, width),
-        Dropout(name="pooled_dropped", inputs=("pooled",), p=o.dropout),
+        Dropout(name="pooled_dropped", inputs=("pooled",), p=dropout),
         Linear(name="logits", inputs=("pooled_dropped",), input_size=width, output_size=classes),
     ]  # fmt: skip
     return Spec(inputs=(Port(name="tokens", size=1, shape="tokens"),), blocks=tuple(blocks), outputs=("logits",))

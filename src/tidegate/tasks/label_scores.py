@@ -54,12 +54,19 @@ def confusion(truth: Ints, said: Ints, classes: int) -> Ints:
     return np.bincount(truth * classes + said, minlength=classes * classes).reshape(classes, classes)
 
 
-def calibration_error(truth: Ints, probabilities: Floats, bins: int = BINS) -> float:
-    """The mean distance between how sure the answers were and how often they were right, bin by bin."""
+def calibration(truth: Ints, probabilities: Floats, bins: int = BINS) -> tuple[Floats, Floats, Ints]:
+    """Bin by bin: the mean of how sure the answers were, the share of right ones, how many; 0 in empty bins. (bins,) each."""
     sure, right = probabilities.max(1), (probabilities.argmax(1) == truth).astype(float)
     place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.abs(np.bincount(place, sure - right, minlength=bins))
-    return float(gap.sum() / len(truth))
+    count = np.bincount(place, minlength=bins)
+    said, found = (np.bincount(place, part, minlength=bins) / np.maximum(count, 1) for part in (sure, right))
+    return said, found, count
+
+
+def calibration_error(truth: Ints, probabilities: Floats, bins: int = BINS) -> float:
+    """The mean distance between how sure the answers were and how often they were right, bin by bin."""
+    said, found, count = calibration(truth, probabilities, bins)
+    return float((np.abs(said - found) * count).sum() / len(truth))
 
 
 @final
@@ -72,6 +79,7 @@ class LabelEvaluation:
     confusion: Ints  # (K, K), row the truth
     verdict: tuple[str, ...]
     predictions: Table  # text, truth, label, probability
+    calibration: tuple[Floats, Floats, Ints]  # see `calibration`
 
     @property
     def accuracy(self) -> float:
@@ -126,7 +134,7 @@ def evaluation(truth: Ints, methods: Mapping[str, Floats], classes: tuple[str, .
     """Scores of each method's probabilities; "net" is the judged one."""
     board = Scoreboard({name: scores(truth, p) for name, p in methods.items()}, larger=LARGER)
     table = confusion(truth, methods["net"].argmax(1), len(classes))
-    return LabelEvaluation(board, classes, table, _verdict(board, len(truth)), predictions)
+    return LabelEvaluation(board, classes, table, _verdict(board, len(truth)), predictions, calibration(truth, methods["net"]))
 
 
 def _verdict(board: Scoreboard, count: int) -> tuple[str, ...]:
