@@ -6,11 +6,13 @@ Nothing here imports torch; `fit` of a subclass loads the training half when it 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from importlib import import_module
-from typing import ClassVar, TypeVar, cast, final
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,12 @@ from tidegate import format as container
 from tidegate.config import Plain
 from tidegate.errors import FormatError, TaskError, missing_extra
 from tidegate.files import PathLike
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
+FILE_FAULTS = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
 
 M = TypeVar("M", bound="Model")
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -49,6 +57,25 @@ class Model(ABC):
         """The model file as bytes."""
         header, arrays = self._contents()
         return container.dump("model", {**header, "task": self.task}, arrays)
+
+
+def options_signature(init: Callable[..., None], options: type) -> inspect.Signature:
+    """A constructor's own parameters and, as keywords, the fields of its options dataclass: for help() and completion."""
+    own = [p for p in inspect.signature(init).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known, kind = {p.name for p in own}, inspect.Parameter.KEYWORD_ONLY
+    rest = [inspect.Parameter(f.name, kind, default=f.default, annotation=f.type) for f in fields(options) if f.name not in known]
+    return inspect.Signature([*own, *rest])
+
+
+def given_options(options: DataclassInstance) -> dict[str, object]:
+    """The options that differ from their defaults, but for the steps, which a file always holds."""
+    said = {f.name: (getattr(options, f.name), f.default) for f in fields(options) if f.name != "steps"}
+    return {name: value for name, (value, default) in said.items() if value != default}
+
+
+def not_fitted() -> TaskError:
+    """The error before `fit`."""
+    return TaskError("the model is not fitted yet; call fit(...) or load one with tidegate.load(path)")
 
 
 def load_as(cls: type[M], path: PathLike) -> M:

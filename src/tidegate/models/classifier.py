@@ -5,9 +5,8 @@ Reading stands in data/texts.py, the net in tasks/classify.py, training and its 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, cast, final, overload
 
@@ -19,11 +18,11 @@ from tidegate.config import Plain, check_options
 from tidegate.data.table import Table
 from tidegate.data.texts import read_texts
 from tidegate.decode.labels import Floats
-from tidegate.errors import FormatError, TaskError
+from tidegate.errors import FormatError
 from tidegate.files import PathLike
 from tidegate.models import classify_fit as fitting
 from tidegate.models import classify_store as store
-from tidegate.models.base import Model, load_as
+from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.label_scores import LabelEvaluation, evaluation
@@ -204,21 +203,17 @@ class Classifier(Model):
     def _from_file(cls, file: container.File, where: str) -> Classifier:
         try:
             core, card = store.unpack(file, where)
-        except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
+        except FILE_FAULTS as error:
             raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
         model = cls.__new__(cls)
         model.options, model._core, model._card = core.options, core, card
-        model._given = {
-            f.name: getattr(core.options, f.name)
-            for f in fields(ClassifyOptions)
-            if getattr(core.options, f.name) != f.default and f.name != "steps"
-        }
+        model._given = given_options(core.options)
         model._steps = core.options.steps or 0
         return model
 
     def _ready(self) -> fitting.Core:
         if self._core is None:
-            raise TaskError("the model is not fitted yet; call fit(...) or load one with tidegate.load(path)")
+            raise not_fitted()
         return self._core
 
     def _summary(self) -> str:
@@ -241,15 +236,7 @@ def _table(texts: Sequence[str], truth: npt.NDArray[np.int64], found: Floats, cl
     return Table({**columns, "probability": found.max(1)})
 
 
-def _signature() -> inspect.Signature:
-    """The constructor's keywords, from the one options dataclass, for help() and completion."""
-    own = inspect.signature(Classifier.__init__).parameters["self"]
-    rest = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
-        for f in fields(ClassifyOptions)
-    ]
-    return inspect.Signature([own, *rest])
-
-
-Classifier.__init__.__signature__ = _signature()  # type: ignore[attr-defined]  # functions carry attributes
+Classifier.__init__.__signature__ = options_signature(  # type: ignore[attr-defined]  # functions carry attributes
+    Classifier.__init__, ClassifyOptions
+)
 __all__ = ["Classifier", "Explanation", "Word"]

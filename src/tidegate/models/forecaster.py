@@ -8,7 +8,6 @@ forecast_core.
 from __future__ import annotations
 
 import html
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, cast, final
@@ -23,12 +22,12 @@ from tidegate.data.lines import Cut, Lines
 from tidegate.data.panel import Panel, build_panel
 from tidegate.data.table import Table, read_table
 from tidegate.decode.quantiles import checked_levels
-from tidegate.errors import ConfigError, DataError, FormatError, TaskError, nearest
+from tidegate.errors import ConfigError, DataError, FormatError, nearest
 from tidegate.files import PathLike
 from tidegate.models import forecast_answers as answers
 from tidegate.models import forecast_fit as fitting
 from tidegate.models import forecast_store as store
-from tidegate.models.base import Model, load_as
+from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import Drive, OnEvent, check_machine, checked_drive
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_figures import figures_text
@@ -43,10 +42,6 @@ if TYPE_CHECKING:
 
 Names = str | Sequence[str]
 Refit = Literal["warm"] | bool
-
-
-# What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
-_FAULTS = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
 
 
 @final
@@ -313,12 +308,11 @@ class Forecaster(Model):
         try:
             unpacked = store.unpack(file, where)
             options = from_plain(ForecastOptions, file.header["options"])
-        except _FAULTS as error:
+        except FILE_FAULTS as error:
             raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
         model = cls.__new__(cls)
         model.options = options
-        said = {f.name: getattr(options, f.name) for f in fields(ForecastOptions)}
-        model._given = {f.name: said[f.name] for f in fields(ForecastOptions) if said[f.name] != f.default and f.name != "steps"}
+        model._given = given_options(options)
         model._fitted = Fitted(*unpacked)
         return model
 
@@ -366,7 +360,7 @@ class Forecaster(Model):
 
     def _ready(self) -> Fitted:
         if self._fitted is None:
-            raise TaskError("the model is not fitted yet; call fit(...) or load one with tidegate.load(path)")
+            raise not_fitted()
         return self._fitted
 
     def _summary(self) -> str:
@@ -378,17 +372,7 @@ class Forecaster(Model):
         )
 
 
-def _signature() -> inspect.Signature:
-    """The constructor's keywords, from the one options dataclass, for help() and completion."""
-    first = inspect.signature(Forecaster.__init__).parameters
-    own = [first["self"], first["horizon"], first["season"]]
-    rest = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
-        for f in fields(ForecastOptions)
-        if f.name not in first
-    ]
-    return inspect.Signature([*own, *rest])
-
-
-Forecaster.__init__.__signature__ = _signature()  # type: ignore[attr-defined]  # functions carry attributes
+Forecaster.__init__.__signature__ = options_signature(  # type: ignore[attr-defined]  # functions carry attributes
+    Forecaster.__init__, ForecastOptions
+)
 __all__ = ["Fitted", "Forecaster"]

@@ -5,9 +5,8 @@ Reading stands in data/textlines.py, the net in tasks/generate.py, training in l
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -17,11 +16,11 @@ import numpy.typing as npt
 from tidegate import format as container
 from tidegate.config import Plain, check_options
 from tidegate.decode.sampling import Sampling, distribution, draw
-from tidegate.errors import ConfigError, DataError, FormatError, TaskError
+from tidegate.errors import ConfigError, DataError, FormatError
 from tidegate.files import PathLike
 from tidegate.models import language_fit as fitting
 from tidegate.models import language_store as store
-from tidegate.models.base import Model, load_as
+from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.tasks.generate import START, GenerateOptions
 
@@ -170,16 +169,15 @@ class LanguageModel(Model):
     def _from_file(cls, file: container.File, where: str) -> LanguageModel:
         try:
             core, card = store.unpack(file, where)
-        except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
+        except FILE_FAULTS as error:
             raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
-        said = {f.name: getattr(core.options, f.name) for f in fields(GenerateOptions) if f.name != "steps"}
-        model = cls(**{name: value for name, value in said.items() if value != getattr(GenerateOptions, name)})
+        model = cls(**given_options(core.options))
         model.options, model._core, model._card, model._steps = core.options, core, card, core.options.steps or 0
         return model
 
     def _ready(self) -> fitting.Core:
         if self._core is None:
-            raise TaskError("the model is not fitted yet; call fit(...) or load one with tidegate.load(path)")
+            raise not_fitted()
         return self._core
 
     def _summary(self) -> str:
@@ -229,13 +227,7 @@ def _until(pieces: Iterator[str], stop: str | None) -> Iterator[str]:
         yield held
 
 
-def _signature() -> inspect.Signature:
-    """The constructor's keywords, from the one options dataclass, for help() and completion."""
-    own = inspect.signature(LanguageModel.__init__).parameters["self"]
-    kind = inspect.Parameter.KEYWORD_ONLY
-    rest = [inspect.Parameter(f.name, kind, default=f.default, annotation=f.type) for f in fields(GenerateOptions)]
-    return inspect.Signature([own, *rest])
-
-
-LanguageModel.__init__.__signature__ = _signature()  # type: ignore[attr-defined]  # functions carry attributes
+LanguageModel.__init__.__signature__ = options_signature(  # type: ignore[attr-defined]  # functions carry attributes
+    LanguageModel.__init__, GenerateOptions
+)
 __all__ = ["LanguageModel", "Score"]

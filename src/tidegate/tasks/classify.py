@@ -73,7 +73,7 @@ class ClassifyOptions:
     pooling: Pooling = "max"
     dropout: float | None = None
     unknown_rate: float = 0.25
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     epochs: int | None = None
     steps: int | None = None
     batch_tokens: int = 1024
