@@ -80,8 +80,7 @@ def sections() -> dict[str, str]:
     found = {}
     for name, text in cli.COMMANDS.items():
         found[f"fit {cli.TASKS[0]}" if name == "fit" else name] = text
-        if name == "fit":
-            found.update({f"fit {task}": f"the same for the task {task}" for task in cli.TASKS[1:]})
+        found.update({f"{name} {task}": f"the same for the task {task}" for task in cli.PARTED.get(name, ())})
     return found
 
 

@@ -13,7 +13,9 @@ from tidegate.data.table import read_table
 from tidegate.errors import ConfigError
 
 EXAMPLE = """example:
-  tidegate check weather.csv --target temp_max --time date --horizon 14"""
+  tidegate check weather.csv --target temp_max --time date --horizon 14
+
+The flags above are for series; `tidegate check classify --help` tells those for labelled texts."""
 LEVELS = ("error", "warning", "note")
 INDENT = " " * 9
 
@@ -50,9 +52,14 @@ def run(args: argparse.Namespace) -> int:
         duplicates=args.duplicates,
         **columns_of(args),
     )
+    return report(findings, args.file)
+
+
+def report(findings: Sequence[Finding], file: str) -> int:
+    """Print them; 1 where training would be refused."""
     for finding in findings:
-        print(told(finding, args.file))
-    print(summary(findings, args.file))
+        print(told(finding, file))
+    print(summary(findings, file))
     return 1 if any(f.level == "error" for f in findings) else 0
 
 

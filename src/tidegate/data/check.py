@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,15 @@ MUCH_MISSING = 0.2
 LARGE_COUNT = 1000  # whole numbers beyond it are rather rounded measurements
 
 
+Level: TypeAlias = Literal["error", "warning", "note"]
+
+
 @final
 @dataclass(frozen=True)
 class Finding:
     """One thing worth knowing: what, where, and what Tidegate will do."""
 
-    level: Literal["error", "warning", "note"]
+    level: Level
     what: str
     where: str
     action: str
