@@ -88,6 +88,9 @@ inline bool look(PyObject *tensor, View *out) {
     PyErr_Clear();
     return false;
   }
+  int64_t count = 1;
+  for (int32_t k = 0; k < out->dims; ++k) count *= out->shape[k];
+  if (count && !out->data) return false; /* its memory was freed, or never was: address 0 would mean "not given" */
   return out->device_type == on_cpu && out->lanes == 1 && (out->strides || !out->dims);
 }
 
@@ -149,10 +152,13 @@ inline bool read_extent(PyObject *given, const View &x, int64_t total, Sizes *s,
     const auto *rows = reinterpret_cast<const int64_t *>(v.at());
     s->batch = PyLong_AsLongLong(PyTuple_GET_ITEM(given, PACKED_BATCH));
     s->steps = v.shape[0];
-    int64_t sum = 0;
-    for (int64_t t = 0; t < s->steps; ++t) sum += rows[t];
+    int64_t left = x.shape[0];
+    for (int64_t t = 0; t < s->steps; ++t) {
+      if (rows[t] < 0 || rows[t] > left) return false;
+      left -= rows[t];
+    }
     *batch_sizes = v.at();
-    return sum == x.shape[0];
+    return left == 0;
   }
   if (x.dims != 3) return false;
   const bool first = PyTuple_GET_ITEM(given, BATCH_FIRST) == Py_True;
@@ -178,8 +184,9 @@ inline PyObject *layer_call(PyObject *given) {
   if (s.input > 1 && x.strides[x.dims - 1] != 1) Py_RETURN_NONE;
   const char *w[8] = {}, *lengths = nullptr, *batch_sizes = nullptr;
   const long long total = PyLong_AsLongLong(PyTuple_GET_ITEM(given, TOTAL));
+  const bool fit = !PyErr_Occurred() && read_weights(weights, x, *cell, &s, w) && read_extent(given, x, total, &s, &lengths, &batch_sizes);
   if (PyErr_Occurred()) PyErr_Clear();
-  if (!read_weights(weights, x, *cell, &s, w) || !read_extent(given, x, total, &s, &lengths, &batch_sizes)) Py_RETURN_NONE;
+  if (!fit) Py_RETURN_NONE;
   const int64_t d = s.directions;
   bool fits = true;
   const char *h0 = optional(PyTuple_GET_ITEM(given, H0), x, {d, s.batch, s.hidden}, &fits);

@@ -148,6 +148,10 @@ def test_an_explanation_is_what_leaving_out_changes(model: tg.Classifier) -> Non
     assert said.words[1].weight == pytest.approx(whole - without)
     assert said.label in str(said)
     assert model.explain("").words == ()
+    with pytest.raises(tg.DataError):
+        model.explain("a\x00b")
+    with pytest.raises(tg.ConfigError, match="expected a text"):
+        model.predict(None)
 
 
 def test_the_card_stands_beside_naive_methods(model: tg.Classifier) -> None:
@@ -221,6 +225,9 @@ def test_altered_files_are_refused(model: tg.Classifier, tmp_path: Path) -> None
         "a foreign array": (header, {**arrays, "more": np.zeros(3, np.float32)}),
         "no classes": (header, {k: a for k, a in arrays.items() if k != "classes.bytes"}),
         "one weight short": (header, {k: a for k, a in arrays.items() if k != "net0.logits.bias"}),
+        "a card without a seed": ({**header, "card": {k: v for k, v in header["card"].items() if k != "seed"}}, arrays),
+        "shares of other classes": ({**header, "card": {**header["card"], "shares": [1.0]}}, arrays),
+        "figures of no number": ({**header, "card": {**header["card"], "held_back": {"texts": 3, "table": {"net": 1}}}}, arrays),
         "an option": ({**header, "options": {**header["options"], "hiden": 1}}, arrays),
     }
     for name, (head, parts) in broken.items():

@@ -102,6 +102,33 @@ def test_scores_carry_or_reset(model: tg.LanguageModel, tmp_path: Path) -> None:
     assert model.evaluate(path, carry=False).nats == pytest.approx(model.evaluate(["abcde\n"] * 2, carry=False).nats)
 
 
+def test_words_carry_too_and_a_blank_comes_before_the_next() -> None:
+    text = "the tide comes in and the tide goes out . "
+    own = tg.LanguageModel(**{**OPTIONS, "steps": 60}, units="word").fit([text * 60], progress=False)
+    whole, parts = own.evaluate([text * 4]), own.evaluate([text] * 4)
+    assert parts.nats == pytest.approx(whole.nats)
+    assert own.evaluate([text] * 4, carry=False).nats > parts.nats
+    assert "".join(own.generate("the tide", length=1, temperature=0)).startswith(" ")
+    assert not "".join(own.generate("the tide ", length=1, temperature=0)).startswith(" ")
+
+
+def test_a_run_is_resumed_with_its_own_held_back_text_alone(tmp_path: Path) -> None:
+    options = {**OPTIONS, "steps": 110, "patience": 0}
+
+    def stop(event: object) -> None:
+        if event["step"] == 105:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        tg.LanguageModel(**options).fit(
+            [chain(900)], valid=[chain(99, 1)], progress=False, checkpoint=tmp_path / "run", on_event=stop
+        )
+    with pytest.raises(tg.FormatError, match="other options or other data"):
+        tg.LanguageModel(**options).fit(
+            [chain(900)], valid=[chain(99, 2)], progress=False, checkpoint=tmp_path / "run", resume=True
+        )
+
+
 def test_the_score_is_the_sum_over_steps(model: tg.LanguageModel) -> None:
     """Token by token, each from what `generate` would draw it from; 5,000 tokens so that chunks are crossed."""
     core, text = model._core, chain(5000, seed=3)
@@ -179,7 +206,11 @@ def test_every_unit_is_written_and_kept(units: str, tmp_path: Path) -> None:
 
 def test_unknown_letters_are_left_out_of_the_figures(model: tg.LanguageModel) -> None:
     said = model.score("abczabc")
-    assert (said.tokens, said.unknown) == (7, 1)
+    assert (said.tokens, said.unknown, said.letters) == (7, 1, 6)
+    with pytest.raises(tg.DataError, match="at least one token that training had"):
+        model.score("zzz")
+    with pytest.raises(tg.DataError, match="held-back text"):
+        tg.LanguageModel(**OPTIONS).fit([chain(600)], valid=["zzzz"], progress=False)
     assert "1 unknown" in str(said)
     assert "z" not in "".join(model.generate("z", length=50))
 
@@ -231,8 +262,13 @@ def test_options_are_checked(model: tg.LanguageModel) -> None:
         model.generate("a", top_p=0.0)
     with pytest.raises(tg.ConfigError, match="length"):
         model.generate("a", -1)
-    with pytest.raises(tg.ConfigError, match="stop"):
-        model.generate("a", stop="")
+    for wrong in ({"stop": ""}, {"stop": 5}, {"seed": -1}, {"seed": 1.5}):
+        with pytest.raises(tg.ConfigError, match=next(iter(wrong))):
+            model.generate("a", **wrong)
+    with pytest.raises(tg.DataError):
+        model.generate("a\udcff")
+    with pytest.raises(tg.ConfigError, match="seed"):
+        tg.LanguageModel(seed=-1)
     with pytest.raises(tg.TaskError, match="not fitted"):
         tg.LanguageModel().generate("a")
 
@@ -245,6 +281,8 @@ def test_altered_files_are_refused(model: tg.LanguageModel, tmp_path: Path) -> N
         "a foreign array": (header, {**arrays, "more": np.zeros(3, np.float32)}),
         "no vocabulary": (header, {k: a for k, a in arrays.items() if k != "vocabulary.tokens.bytes"}),
         "one weight short": (header, {k: a for k, a in arrays.items() if k != "net.logits.bias"}),
+        "figures of words": ({**header, "card": {**header["card"], "held_back": {"tokens": 3, "table": {"net": "x"}}}}, arrays),
+        "a note that is none": ({**header, "card": {**header["card"], "notes": [3]}}, arrays),
         "no card": ({k: v for k, v in header.items() if k != "card"}, arrays),
     }
     for name, (head, parts) in broken.items():

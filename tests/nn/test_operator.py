@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -355,6 +357,37 @@ def test_what_is_out_of_the_ordinary_is_left_to_python(name: str) -> None:
     if READS:
         assert native.layer_call(given) is not None
     assert native.layer_call(ODD[name](given)) is None
+
+
+def test_a_tensor_whose_memory_is_gone_is_not_taken_for_none() -> None:
+    given = detached(make("gru", lengths=[4, 2, 1]))
+    for name in ("h0", "lengths", "x"):
+        gone = getattr(given, name).clone()
+        gone.untyped_storage().resize_(0)
+        with pytest.raises(RuntimeError):
+            layer(given._replace(**{name: gone}))
+
+
+def test_weights_replaced_before_backward_are_refused() -> None:
+    module = nn.LSTM(3, 40)
+    y, _ = module(torch.randn(5, 2, 3))
+    for parameter in module.parameters():
+        parameter.data = torch.zeros([10 * size if size in (160, 40) else size for size in parameter.shape])
+    with pytest.raises(RuntimeError):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("change", [lambda t: t.double(), lambda t: t[:1, :1], lambda t: t.bfloat16()])
+def test_saved_outputs_that_come_back_changed_are_refused(change: Callable[[Tensor], Tensor]) -> None:
+    module, x = nn.GRU(3, 4), torch.randn(5, 2, 3)
+
+    def back(t: Tensor) -> Tensor:
+        return change(t) if t.shape == (5, 2, 4) else t
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, back):
+        y, _ = module(x)
+    with pytest.raises(RuntimeError):
+        y.sum().backward()
 
 
 def test_zones_of_two_lengths_are_refused() -> None:

@@ -32,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    if args.output:
-        folder(args.output)
     found = _found(args)
     print(wrapped(str(found), hanging="  "))
     say_wrote(args.picture)
@@ -49,9 +47,13 @@ def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
         raise ConfigError(
             f"--picture: is drawn for a classifier, got a model for {model.task!r}; `tidegate plot` draws forecasts"
         )
+    if args.output and isinstance(model, (Forecaster, Classifier)):
+        folder(args.output)  # what cannot be written is told before the work
     if isinstance(model, Forecaster):
         return model.evaluate(args.file, against=named_tables(args.against), levels=args.levels)
     if isinstance(model, LanguageModel):
+        if args.output:
+            raise ConfigError("--output: a language model's score is one line; leave it out")
         return model.evaluate(args.file, carry=not args.reset)
     if isinstance(model, Classifier):
         if args.picture:

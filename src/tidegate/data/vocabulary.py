@@ -79,9 +79,13 @@ class Tokenizer:
         merges = [(self.tokens[a - 1], self.tokens[b - 1]) for a, b in self.merges.tolist()]
         return _byte_pairs(self._codes, merges)
 
-    def writer(self) -> Writer:
-        """What turns codes into text, one at a time."""
-        return Writer(self)
+    def knows(self, token: str) -> bool:
+        """Whether training had it."""
+        return token in self._codes
+
+    def writer(self, *, begun: bool = False) -> Writer:
+        """What turns codes into text, one at a time. begun: a word came before, so that a blank comes before the next."""
+        return Writer(self, begun=begun)
 
     def decode(self, codes: Iterable[int]) -> str:
         """The text of codes: words and tokens with a blank between them, which need not be the text that they were cut from."""
@@ -112,6 +116,11 @@ class Tokenizer:
             raise FormatError("the vocabulary: a token stands twice, or a byte pair names none; save the model again")
         if len(merges) and units != "bpe":
             raise FormatError(f"the vocabulary: expected byte pairs for the unit bpe alone, got some for {units}")
+        known = set(tokens)
+        joined = (tokens[a - 1] + tokens[b - 1] for a, b in merges.tolist())
+        letters = {letter for token in tokens for letter in token} if units == "bpe" else set()
+        if (units == "byte" and tokens != _BYTES) or not letters <= set(_BYTE_OF) or any(pair not in known for pair in joined):
+            raise FormatError("the vocabulary: its bytes or byte pairs are altered; save the model again")
         return cls(units, lower, tokens, np.asarray(merges, np.int32))
 
 
@@ -122,12 +131,12 @@ class Writer:
     A byte that no UTF-8 letter has becomes U+FFFD. What a later code may still change is held back until `close`.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, begun: bool = False) -> None:
         self._tokenizer = tokenizer
         self._letters = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._blank = b" " if tokenizer.units in ("word", "token") else b""
-        self._between = b""
+        self._between = self._blank if begun else b""
 
     def push(self, code: int) -> str:
         """The text that is certain now."""

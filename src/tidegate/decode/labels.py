@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 LEAST, MOST = 0.05, 20.0  # of a temperature
-STEPS = 60
+STEPS = 30  # leaves 3e-6 of the range
 PRIOR = 10.0
 
 
@@ -38,15 +38,20 @@ def fit_temperature(logits: Sequence[npt.NDArray[np.floating]], classes: npt.NDA
 
 
 def _smallest(f: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function of one valley is smallest, by golden sections."""
+    """Where a function of one valley is smallest, by golden sections: one new value a step."""
     ratio = (np.sqrt(5.0) - 1.0) / 2.0
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    at_a, at_b = f(a), f(b)
     for _ in range(STEPS):
-        a, b = high - ratio * (high - low), low + ratio * (high - low)
-        if f(a) <= f(b):
-            high = b
+        if at_a <= at_b:
+            high, b, at_b = b, a, at_a
+            a = high - ratio * (high - low)
+            at_a = f(a)
         else:
-            low = a
-    return (low + high) / 2.0
+            low, a, at_a = a, b, at_b
+            b = low + ratio * (high - low)
+            at_b = f(b)
+    return float((low + high) / 2.0)
 
 
 def _softmax(x: Floats) -> Floats:

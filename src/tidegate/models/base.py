@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
 FILE_FAULTS = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
+
+MOST_FIGURE = 700.0  # exp of a loss still is a number
 
 M = TypeVar("M", bound="Model")
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -119,6 +122,39 @@ def versions() -> dict[str, Plain]:
     if torch is not None:
         found["torch"] = str(getattr(torch, "__version__", "?"))
     return found
+
+
+def check_text_card(card: Mapping[str, Plain], counts: tuple[str, ...], measures: tuple[str, ...], where: str) -> None:
+    """The card of a text model: what `info` and `evaluate` read of it. counts: its whole numbers. measures: of each method.
+
+    Raises: FormatError for a part that is missing or of another kind.
+    """
+    kinds: dict[str, type] = {"source": str, "data_sha256": str, "interrupted": bool, "notes": list, "versions": dict}
+    kinds |= dict.fromkeys((*counts, "seed", "steps", "weights"), int)
+    wrong = [n for n, kind in kinds.items() if not isinstance(card.get(n), kind) or (kind is int and isinstance(card[n], bool))]
+    notes, made, held = card.get("notes"), card.get("versions"), card.get("held_back")
+    if isinstance(notes, list) and not all(isinstance(note, str) for note in notes):
+        wrong.append("notes")
+    if isinstance(made, dict) and not all(isinstance(version, str) for version in made.values()):
+        wrong.append("versions")
+    if held is not None and not _sound_figures(held, measures):
+        wrong.append("held_back")
+    if wrong:
+        raise FormatError(f"{where}: its card lacks {', '.join(wrong)}, or they were altered; save the model again")
+
+
+def _sound_figures(held: Plain, measures: tuple[str, ...]) -> bool:
+    """A count, and the measures of two methods or more, "net" among them."""
+    table = held.get("table") if isinstance(held, dict) else None
+    if not isinstance(held, dict) or not isinstance(table, dict) or not 2 <= len(table) <= 9 or "net" not in table:
+        return False
+    rows = [row if isinstance(row, dict) else {"": row} for row in table.values()]
+    counted = any(isinstance(held.get(name), int) and not isinstance(held[name], bool) for name in ("texts", "tokens"))
+    return counted and all(
+        set(row) == set(measures)
+        and all(isinstance(v, float) and math.isfinite(v) and abs(v) < MOST_FIGURE for v in row.values())
+        for row in rows
+    )
 
 
 def header_part(header: Mapping[str, Plain], key: str, where: str) -> Mapping[str, Plain]:

@@ -18,7 +18,7 @@ from tidegate.config import Plain, check_options
 from tidegate.data.table import Table
 from tidegate.data.texts import read_texts
 from tidegate.decode.labels import Floats
-from tidegate.errors import FormatError
+from tidegate.errors import ConfigError, FormatError
 from tidegate.files import PathLike
 from tidegate.models import classify_fit as fitting
 from tidegate.models import classify_store as store
@@ -147,6 +147,7 @@ class Classifier(Model):
     def explain(self, text: str) -> Explanation:
         """What each token of a text adds to its label, by leaving it out. Raises: ConfigError for the units byte and bpe."""
         core = self._ready()
+        (text,) = _texts(text)
         spans = core.tokenizer.spans(text)[: self.options.max_tokens]
         codes = core.encode([text])[0]
         without = [np.delete(codes, k) for k in range(len(codes))]
@@ -227,6 +228,8 @@ class Classifier(Model):
 def _texts(given: str | Sequence[str] | Path) -> tuple[str, ...]:
     if isinstance(given, str):
         return read_texts([given]).texts
+    if not isinstance(given, (Path, list, tuple)):
+        raise ConfigError(f"texts: expected a text, a list of texts, or a file as a pathlib.Path, got {type(given).__name__}")
     return read_texts(given).texts if isinstance(given, Path) or len(given) else ()
 
 

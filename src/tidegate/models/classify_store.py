@@ -14,7 +14,8 @@ from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer, pack_texts, unpack_texts
 from tidegate.errors import FormatError
 from tidegate.format import File
-from tidegate.models.base import header_part
+from tidegate.models.base import check_text_card, header_part
+from tidegate.models.classify_figures import ORDER
 from tidegate.models.classify_fit import Core
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import spec_from_plain, spec_to_plain
@@ -56,6 +57,10 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
         raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
     nets = tuple(Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", _part(arrays, f"net{i}."))) for i in range(members))
     _check_names(file, members, where)
+    check_text_card(card, ("texts", "held_back_texts", "classes", "kinds"), ORDER, where)
+    shares = card.get("shares")
+    if not isinstance(shares, list) or len(shares) != len(classes) or not all(isinstance(s, float) and 0 < s < 1 for s in shares):
+        raise FormatError(f"{where}: its card lacks the shares of the classes, or they were altered; save the model again")
     return Core(options, tokenizer, nets, classes, temperature), card
 
 

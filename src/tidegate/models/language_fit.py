@@ -28,7 +28,7 @@ from tidegate.tasks.problem import TrainOptions
 
 USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 2, 100
 CHECK_EVERY = 100
-CHUNK = 2048  # tokens read at once when a text is scored
+CHUNK, MOST_LOGITS = 2048, 1 << 22  # tokens read at once when a text is scored, and numbers made of them
 LONGEST_GRAM = {"char": 5, "byte": 5}
 
 
@@ -42,24 +42,31 @@ class Core:
     net: Predictor
 
     def step(self, codes: Codes, state: Floats | None) -> tuple[npt.NDArray[np.floating], Floats]:
-        """Read (T,) codes; the logits (V,) of the next one, and the state."""
-        ran = self.net.run({"tokens": codes[None, :, None]}, state)
+        """Read (T,) codes, at least one; the logits (V,) of the next one, and the state."""
+        for start in range(0, len(codes), self._chunk):
+            ran = self.net.run({"tokens": codes[None, start : start + self._chunk, None]}, state)
+            state = ran.state
         return ran.outputs["logits"][0, -1], ran.state
 
-    def nats(self, codes: Codes, state: Floats | None) -> tuple[npt.NDArray[np.float64], Floats]:
-        """(N,) -log p of each code after those before it, and the state after all but the last.
+    @property
+    def _chunk(self) -> int:
+        """Tokens read at once, so that their logits stay small."""
+        return max(1, min(CHUNK, MOST_LOGITS // self.tokenizer.size))
 
-        Without a state the first is foreseen from START. The code of the unknown has a probability like any other here.
+    def nats(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """(N,) -log p of each code after those before it, the first after START.
+
+        The code of the unknown has a probability like any other here.
         """
-        before, found = np.concatenate([[START], codes]), np.zeros(len(codes))
-        for start in range(0, len(codes), CHUNK):
-            part = slice(start, min(start + CHUNK, len(codes)))
+        before, found, state = np.concatenate([[START], codes]), np.zeros(len(codes)), None
+        for start in range(0, len(codes), self._chunk):
+            part = slice(start, min(start + self._chunk, len(codes)))
             ran = self.net.run({"tokens": before[None, part, None]}, state)
             logits, state = np.asarray(ran.outputs["logits"][0], np.float64), ran.state
             highest = logits.max(-1)
             total = highest + np.log(np.exp(logits - highest[:, None]).sum(-1))
             found[part] = total - logits[np.arange(len(logits)), codes[part]]
-        return found, self.net.initial_state() if state is None else state
+        return found
 
 
 class Result(NamedTuple):
@@ -88,15 +95,18 @@ def fit(options: GenerateOptions, texts: list[str], held_back: list[str] | None,
     tokenizer, _ = learn(texts, options.units, lower=options.lower, size=size, min_count=least)
     codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
     problem = LanguageProblem(options, build_spec(options, tokenizer.size), codes, kept)
+    if not (kept != START).any():
+        raise DataError(f"the held-back text: expected tokens that training has, got {len(kept):,} unknown ones; bring another")
     from tidegate.train.run import fit_members
 
-    run_id = hashlib.sha256((json.dumps(to_plain(options), sort_keys=True) + _hash(texts)).encode()).hexdigest()
+    said = json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back)
+    run_id = hashlib.sha256(said.encode()).hexdigest()
     result = fit_members(problem, train_options(options, problem.steps_per_epoch), run_options(drive, 1, run_id))
     member = result.members[0]
     core = Core(options, tokenizer, Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", member.final)))
     card: dict[str, Plain] = {
         "source": source.rsplit("/", 1)[-1], "tokens": len(codes), "held_back_tokens": len(kept),
-        "kinds": tokenizer.size - 1, "data_sha256": _hash(texts),
+        "kinds": tokenizer.size - 1, "data_sha256": _hash([*texts, *held_back]),
         "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": member.best_step, "held_back_loss": member.best_loss, "steps": member.steps}],
         "weights": problem.spec.count(), "held_back": _figures(core, codes, kept), "notes": _notes(codes, kept),
@@ -133,7 +143,7 @@ def train_options(options: GenerateOptions, steps_per_epoch: int) -> TrainOption
 def _figures(core: Core, codes: Codes, kept: Codes) -> dict[str, Plain]:
     """Nats a token of the held-back text: the net's, and the n-gram model's, which needs no net."""
     known = kept != START
-    net, _ = core.nats(kept, None)
+    net = core.nats(kept)
     longest = LONGEST_GRAM.get(core.options.units, 3)
     grams = WittenBell(codes, size=core.tokenizer.size, longest=longest).nats(kept)
     count = max(1, int(known.sum()))

@@ -5,6 +5,7 @@ Reading stands in data/textlines.py, the net in tasks/generate.py, training in l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.tasks.generate import START, GenerateOptions
 
+_LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")  # the same ends of a line as everywhere, and no others
+
 
 @final
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Score:
 
     nats: float  # -log p of the whole text
     tokens: int
-    letters: int  # code points
+    letters: int  # code points, those of unknown tokens left out
     unknown: int  # tokens that training never had; they are read, and left out of the figures
 
     @property
@@ -129,12 +132,20 @@ class LanguageModel(Model):
         core, how = self._ready(), check_options(Sampling, sampling)
         if isinstance(length, bool) or not isinstance(length, int) or length < 0:
             raise ConfigError(f"length: expected a whole number of tokens, at least 0, got {length!r}")
-        if stop == "":
-            raise ConfigError("stop: expected a text that ends the writing, or none, got an empty one")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f"seed: expected a whole number, at least 0, got {seed!r}")
+        if stop is not None and (not isinstance(stop, str) or not stop):
+            raise ConfigError(f"stop: expected a text that ends the writing, or none, got {stop!r}")
+        if not isinstance(prompt, str):
+            raise ConfigError(f"prompt: expected a text, got {type(prompt).__name__}")
+        if prompt:
+            fitting.read([prompt])
         return _until(_written(core, prompt, length, how, np.random.default_rng(seed)), stop)
 
     def score(self, text: str | Path) -> Score:
         """How likely a text is from the state that knows nothing. A str is a text; a file is given as a pathlib.Path."""
+        if not isinstance(text, (str, Path)):
+            raise ConfigError(f"text: expected a text, or a file as a pathlib.Path, got {type(text).__name__}")
         return self.evaluate([text] if isinstance(text, str) else text)
 
     def evaluate(self, source: PathLike | Sequence[str], *, carry: bool = True) -> Score:
@@ -145,17 +156,16 @@ class LanguageModel(Model):
         """
         core, texts = self._ready(), fitting.read(source)
         if not carry and not isinstance(source, (list, tuple)):
-            texts = [line for text in texts for line in text.splitlines(keepends=True)]
-        parts = ["".join(texts)] if carry and core.options.units in ("char", "byte") else texts
-        nats, tokens, unknown, state = 0.0, 0, 0, None
-        for codes in core.tokenizer.encode(parts):
-            each, after = core.nats(codes, state)
-            known = codes != START
-            nats, tokens, unknown = nats + float(each[known].sum()), tokens + len(codes), unknown + int((~known).sum())
-            state = after if carry else None
-        if not tokens:
-            raise DataError("the text: expected at least one token, got none; bring a text to score")
-        return Score(nats, tokens, sum(map(len, texts)), unknown)
+            texts = [line for text in texts for line in _LINES.findall(text)]
+        parts = core.tokenizer.encode(texts)
+        codes = np.concatenate([np.zeros(0, np.int64), *parts])
+        each = np.concatenate([np.zeros(0), *map(core.nats, [codes] if carry else parts)])
+        known = codes != START
+        if not known.any():
+            raise DataError(f"the text: expected at least one token that training had, got {len(codes):,} unknown ones")
+        missing = [token for text in texts for token in core.tokenizer.cut(text) if not core.tokenizer.knows(token)]
+        letters = sum(map(len, texts)) - sum(map(len, missing))
+        return Score(float(each[known].sum()), len(codes), letters, int((~known).sum()))
 
     @classmethod
     def load(cls, path: PathLike) -> LanguageModel:
@@ -192,16 +202,14 @@ def _written(core: fitting.Core, prompt: str, length: int, how: Sampling, rng: n
     """The pieces, token by token."""
     codes = core.tokenizer.encode([prompt])[0]
     logits, state = core.step(np.concatenate([[START], codes]), None)
+    writer = core.tokenizer.writer(begun=bool(len(codes)) and not prompt[-1].isspace())
     forbidden = np.zeros(core.tokenizer.size, np.bool_)
     forbidden[START] = True
-    history, writer = codes.tolist(), core.tokenizer.writer()
-    if prompt and core.tokenizer.units in ("word", "token"):
-        writer.push(int(codes[-1]) if len(codes) else START)  # so that a blank comes before the next word
-        writer = core.tokenizer.writer()
+    history = codes.tolist()[-how.repetition_window :]
     for _ in range(length):
         chances = distribution(logits[None], [np.array(history, np.int64)], how, forbidden)
         code = int(draw(chances, rng)[0])
-        history.append(code)
+        history = [*history, code][-how.repetition_window :]
         yield writer.push(code)
         logits, state = core.step(np.array([code]), state)
     yield writer.close()

@@ -226,7 +226,11 @@ def _check_rows(given: Inputs) -> None:
 
 
 def _at(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()
+    """Where the numbers stand; 0 for None. Raises: LayerError for a tensor without memory, which must not pass for None."""
+    place = 0 if x is None else x.data_ptr()
+    if not place and x is not None and x.numel():
+        raise LayerError(f"a tensor of shape {tuple(x.shape)}: expected numbers in memory, got {type(x).__name__} without any")
+    return place
 
 
 def _strides(x: Tensor, batch_first: bool) -> tuple[int, int]:
@@ -237,7 +241,7 @@ def _strides(x: Tensor, batch_first: bool) -> tuple[int, int]:
 
 
 def _addresses(weights: tuple[Tensor, ...] | list[Tensor], each: int) -> tuple[int, ...]:
-    found = tuple([w.data_ptr() for w in weights])
+    found = tuple([_at(w) for w in weights])
     if each == 4:
         return found
     return tuple([a for k in range(0, len(found), 2) for a in (found[k], found[k + 1], 0, 0)])
@@ -248,7 +252,7 @@ def _call(given: Inputs, size: Sizes) -> native.LayerCall:
     x_batch, x_step = _strides(given.x, given.batch_first)
     return native.LayerCall(
         native.CELLS[given.cell], DTYPES[given.x.dtype], size.D, given.recompute, size.B, size.T, size.I, size.H,
-        _at(given.lengths), given.x.data_ptr(), x_batch, x_step, _addresses(given.weights, _each(given.weights)),
+        _at(given.lengths), _at(given.x), x_batch, x_step, _addresses(given.weights, _each(given.weights)),
         _at(given.h0), _at(given.c0), _at(given.zone_h), _at(given.zone_c), _zone_steps(given, size.T),
         _at(given.drop_h), _at(given.batch_sizes),
     )  # fmt: skip
@@ -332,6 +336,7 @@ def _run_backward(given: Inputs, incoming: Incoming) -> list[Tensor | None]:
         y, dy, dhn, dcn = side_by_side(y), None if dy is None else side_by_side(dy), whole(dhn), whole(dcn)
         if reserve.data_ptr() % 64:  # saved and brought back by a hook that does not align
             reserve = reserve.clone()
+        _check_kept(given, call, y, reserve)
         # dx is contiguous: of x's strides some may overlap, or part its features.
         state = (call.directions, call.batch, call.hidden_size)
         shapes = (given.x.shape, state, state, *[w.shape for w in given.weights])
@@ -353,6 +358,17 @@ def _run_backward(given: Inputs, incoming: Incoming) -> list[Tensor | None]:
         _at(dhn), _at(dcn), _at(dx), *((0, 0) if dx is None else _strides(dx, first)), _at(dh0), _at(dc0), tuple(dweights),
     )  # fmt: skip
     return found
+
+
+def _check_kept(given: Inputs, call: native.LayerCall, y: Tensor, reserve: Tensor) -> None:
+    """What was saved belongs to these inputs: weights may have been replaced since, hooks may give back something else."""
+    size = Sizes(call.batch, call.steps, call.input_size, call.hidden_size, call.directions)
+    expected = (*given.x.shape[:-1], size.D * size.H)
+    if tuple(y.shape) != expected or y.dtype != given.x.dtype or reserve.numel() < reserve_bytes(given, size):
+        raise LayerError(
+            f"backward: expected the outputs {expected} of {given.x.dtype} that forward made, got {tuple(y.shape)} of {y.dtype}; "
+            "weights, inputs and saved tensors must stay as they were until backward is done"
+        )
 
 
 def _flat(given: Inputs) -> tuple[Any, ...]:

@@ -91,6 +91,8 @@ class ClassifyOptions:
         whole = ("vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble")
         shares = ("label_smoothing", "averaging", *(["dropout"] if self.dropout is not None else []))
         faults = [f"{n}: expected at least 1, got {getattr(self, n)}" for n in whole if getattr(self, n) < 1]
+        if not 0 <= self.seed < 1 << 63:
+            faults.append(f"seed: expected 0 <= seed < 2**63, got {self.seed}")
         if self.learning_rate is not None and self.learning_rate <= 0:
             faults.append(f"learning_rate: expected more than 0, got {self.learning_rate}")
         faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]

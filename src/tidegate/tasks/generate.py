@@ -23,6 +23,7 @@ EMBEDDING = {"char": 64, "byte": 64}
 EMBEDDING_WORDS = 256
 START = 0  # read before the first token of a text: the code of the unknown, which nothing in training has
 VALIDATION_ROWS = 8
+MOST_LOGITS, LEAST_PIECE = 1 << 24, 32  # numbers made of a validation batch; tokens of a strip in it at least
 
 
 @final
@@ -74,6 +75,8 @@ class GenerateOptions:
         ]
         shares = ("dropout", "averaging")
         faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]
+        if not 0 <= self.seed < 1 << 63:
+            faults.append(f"seed: expected 0 <= seed < 2**63, got {self.seed}")
         if self.patience < 0:
             faults.append(f"patience: expected at least 0, got {self.patience}")
         if not 0.0 < self.validation < 1.0:
@@ -114,6 +117,7 @@ class LanguageProblem:
     def __init__(self, options: GenerateOptions, spec: Spec, train: Codes, held_back: Codes) -> None:
         self.spec, self._options = spec, options
         self.carried = tuple(spec.state())
+        self._tokens = next(block.output_size for block in spec.blocks if isinstance(block, Linear))
         self._inputs, self._targets = strips(train, options.batch_size)
         self._held_back = strips(held_back, min(VALIDATION_ROWS, max(1, len(held_back) // 2)))
         if self._inputs.shape[1] < 1 or self._held_back[0].shape[1] < 1:
@@ -137,8 +141,11 @@ class LanguageProblem:
         return _batch(self._inputs[:, part], self._targets[:, part], goes_on), place + width
 
     def validation(self) -> Sequence[Batch]:
-        """The held-back text in a few long strips, each from the state that knows nothing."""
-        return [_batch(*self._held_back, None)]
+        """The held-back text in a few strips, each piece from the state that knows nothing, its logits of bounded size."""
+        inputs, targets = self._held_back
+        width = max(LEAST_PIECE, MOST_LOGITS // (len(inputs) * self._tokens))
+        cuts = range(0, inputs.shape[1], width)
+        return [_batch(inputs[:, k : k + width], targets[:, k : k + width], None) for k in cuts]
 
 
 def strips(codes: Codes, rows: int) -> tuple[Codes, Codes]:
