@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import cast
 
-from tidegate.cli.common import add_options, bullets, options_of, wrapped
+from tidegate.cli.common import add_options, options_of
 from tidegate.cli.texts import add_text_columns, text_columns_of
-from tidegate.cli.training import LAST_WORDS, add_training, again, check_training, ending, finish
+from tidegate.cli.training import LAST_WORDS, add_training, check_training, tell
 from tidegate.models import Classifier
 from tidegate.models.classify_figures import held_back_text
 from tidegate.tasks.classify import ClassifyOptions
@@ -43,10 +42,5 @@ def run(args: argparse.Namespace) -> int:
         history=args.history,
     )  # fmt: skip
     model.save(args.output)
-    print(wrapped(repr(model), hanging="  "))
-    print(held_back_text(model.card))
-    print(bullets(cast("list[str]", model.card["notes"])))
-    print(ending(model.card, args, time.perf_counter() - began))
-    columns = {f"--{name}": getattr(args, name) for name in ("text", "label", "labels", "valid")}
-    print(f"the same again:\n  {again(args, ClassifyOptions, columns, model.card)}")
-    return finish(args, model.card)
+    seconds, figures = time.perf_counter() - began, held_back_text(model.card)
+    return tell(args, ClassifyOptions, repr(model), figures, model.card, seconds, ("text", "label", "labels", "valid"))

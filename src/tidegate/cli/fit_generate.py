@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import cast
 
-from tidegate.cli.common import add_options, bullets, options_of, wrapped
-from tidegate.cli.training import LAST_WORDS, add_training, again, check_training, ending, finish
+from tidegate.cli.common import add_options, options_of
+from tidegate.cli.training import LAST_WORDS, add_training, check_training, tell
 from tidegate.models import LanguageModel
 from tidegate.models.language_figures import held_back_text
 from tidegate.tasks.generate import GenerateOptions
@@ -39,9 +38,5 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume, history=args.history,
     )  # fmt: skip
     model.save(args.output)
-    print(wrapped(repr(model), hanging="  "))
-    print(held_back_text(model.card))
-    print(bullets(cast("list[str]", model.card["notes"])))
-    print(ending(model.card, args, time.perf_counter() - began))
-    print(f"the same again:\n  {again(args, GenerateOptions, {'--valid': args.valid}, model.card)}")
-    return finish(args, model.card)
+    seconds, figures = time.perf_counter() - began, held_back_text(model.card)
+    return tell(args, GenerateOptions, repr(model), figures, model.card, seconds, ("valid",))

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from tidegate.cli.common import flag_of, options_of, program
+from tidegate.cli.common import bullets, flag_of, options_of, program, wrapped
 from tidegate.config import Plain
 from tidegate.errors import ConfigError
 from tidegate.files import check_writable
@@ -69,6 +69,19 @@ def again(
             text = ",".join(map(str, option)) if isinstance(option, tuple) else str(option)
             words.append(f"{own}={shlex.quote(text)}" if text.startswith("-") else f"{own} {shlex.quote(text)}")
     return " ".join([*words, "-o", shlex.quote(args.output)])
+
+
+def tell(
+    args: argparse.Namespace, cls: type, shown: str, figures: str, card: Mapping[str, Plain], seconds: float, flags: Sequence[str]
+) -> int:
+    """How good a text model is, what was written, how to do it again; the exit status. flags: those beside the options."""
+    print(wrapped(shown, hanging="  "))
+    print(figures)
+    print(bullets(cast("list[str]", card["notes"])))
+    print(ending(card, args, seconds))
+    columns = {f"--{name}": getattr(args, name) for name in flags}
+    print(f"the same again:\n  {again(args, cls, columns, card)}")
+    return finish(args, card)
 
 
 def finish(args: argparse.Namespace, card: Mapping[str, Plain]) -> int:

@@ -157,6 +157,11 @@ def _sound_figures(held: Plain, measures: tuple[str, ...]) -> bool:
     )
 
 
+def arrays_under(arrays: Arrays, prefix: str) -> dict[str, npt.NDArray[np.generic]]:
+    """Those whose names begin so, without it."""
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def header_part(header: Mapping[str, Plain], key: str, where: str) -> Mapping[str, Plain]:
     """A table of the header. Raises: FormatError where it is missing."""
     part = header.get(key)

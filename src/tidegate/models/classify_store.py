@@ -14,7 +14,7 @@ from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer, pack_texts, unpack_texts
 from tidegate.errors import FormatError
 from tidegate.format import File
-from tidegate.models.base import check_text_card, header_part
+from tidegate.models.base import arrays_under, check_text_card, header_part
 from tidegate.models.classify_figures import ORDER
 from tidegate.models.classify_fit import Core
 from tidegate.runtime.predictor import Predictor
@@ -55,7 +55,9 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     spec = build_spec(options, tokenizer.size, len(classes))
     if spec_from_plain(header_part(header, "spec", where)) != spec:
         raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
-    nets = tuple(Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", _part(arrays, f"net{i}."))) for i in range(members))
+    nets = tuple(
+        Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", arrays_under(arrays, f"net{i}."))) for i in range(members)
+    )
     _check_names(file, members, where)
     check_text_card(card, ("texts", "held_back_texts", "classes", "kinds"), ORDER, where)
     shares = card.get("shares")
@@ -71,7 +73,3 @@ def _check_names(file: File, members: int, where: str) -> None:
     foreign = sorted(name for name in file.arrays if name not in own and not name.startswith(nets))
     if foreign:
         raise FormatError(f"{where}: array {foreign[0]!r}: a classifier has no such part; it was altered: save the model again")
-
-
-def _part(arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> Arrays:
-    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

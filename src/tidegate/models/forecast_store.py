@@ -20,7 +20,7 @@ from tidegate.data.series import Covariates
 from tidegate.errors import FormatError
 from tidegate.format import File
 from tidegate.models import forecast_checks as checks
-from tidegate.models.base import header_part
+from tidegate.models.base import arrays_under, header_part
 from tidegate.models.forecast_core import Core, Corrections
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.spec import Spec, spec_from_plain, spec_to_plain
@@ -82,7 +82,7 @@ def unpack(file: File, where: str) -> Unpacked:
     schema = Schema.from_json(header_part(header, "schema", where))
     checks.check_schema(schema, plan, where)
     checks.check_names(file.arrays, spec, members, plan, schema, bool(levels), where)
-    nets = tuple(Predictor(spec, cast("dict[str, Floats]", _part(file, f"net{i}."))) for i in range(members))
+    nets = tuple(Predictor(spec, cast("dict[str, Floats]", arrays_under(file.arrays, f"net{i}."))) for i in range(members))
     if len({array.dtype for net in nets for array in net.weights.values()}) > 1:
         raise checks.fault(where, "its nets are not of one float type")
     corrections = _corrections(file, levels, plan, where)
@@ -238,7 +238,3 @@ def _corrections(file: File, levels: list[float], plan: Plan, where: str) -> Cor
     values = file.arrays["decoder.corrections"]
     checks.check_factors(values, (len(levels), plan.horizon), where)
     return Corrections(tuple(levels), cast(npt.NDArray[np.float64], values))
-
-
-def _part(file: File, prefix: str) -> Arrays:
-    return {name[len(prefix) :]: array for name, array in file.arrays.items() if name.startswith(prefix)}

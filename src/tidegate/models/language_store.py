@@ -13,7 +13,7 @@ from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import FormatError
 from tidegate.format import File
-from tidegate.models.base import check_text_card, header_part
+from tidegate.models.base import arrays_under, check_text_card, header_part
 from tidegate.models.language_fit import Core
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import spec_from_plain, spec_to_plain
@@ -43,8 +43,7 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     foreign = sorted(name for name in arrays if not name.startswith(("net.", "vocabulary.tokens.", "vocabulary.merges")))
     if foreign:
         raise FormatError(f"{where}: array {foreign[0]!r}: a language model has no such part; it was altered: save it again")
-    weights = {name[4:]: array for name, array in arrays.items() if name.startswith("net.")}
-    net = Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", weights))
+    net = Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", arrays_under(arrays, "net.")))
     card = dict(header_part(header, "card", where))
     check_text_card(card, ("tokens", "held_back_tokens", "kinds"), ("",), where)
     if card.get("held_back") is None:

@@ -26,6 +26,7 @@ from tidegate.spec import (
     Recurrent,
     Spec,
 )
+from tidegate.tasks.option_faults import common_faults
 from tidegate.tasks.problem import Batch, LossName, Rolled
 from tidegate.tasks.token_batches import forget, groups, padded
 
@@ -88,24 +89,13 @@ class ClassifyOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        whole = ("vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble")
-        shares = ("label_smoothing", "averaging", *(["dropout"] if self.dropout is not None else []))
-        faults = [f"{n}: expected at least 1, got {getattr(self, n)}" for n in whole if getattr(self, n) < 1]
-        if not 0 <= self.seed < 1 << 63:
-            faults.append(f"seed: expected 0 <= seed < 2**63, got {self.seed}")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            faults.append(f"learning_rate: expected more than 0, got {self.learning_rate}")
-        faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]
-        faults += [
-            f"{n}: expected at least 0, got {getattr(self, n)}" for n in ("unknown_rate", "patience") if getattr(self, n) < 0
-        ]
-        faults += [
-            f"{n}: expected at least 1 or nothing, got {getattr(self, n)}"
-            for n in ("steps", "epochs", "embedding_dim")
-            if getattr(self, n) is not None and getattr(self, n) < 1
-        ]
-        if not 0.0 < self.validation < 1.0:
-            faults.append(f"validation: expected 0 < share < 1, got {self.validation}; texts held back choose the best weights")
+        counts = (
+            "vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble", "steps", "epochs",
+            "embedding_dim",
+        )  # fmt: skip
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "label_smoothing", "averaging")))
+        if self.unknown_rate < 0:
+            faults.append(f"unknown_rate: expected at least 0, got {self.unknown_rate}")
         if faults:
             raise ConfigError("\n".join(faults))
 

@@ -17,6 +17,7 @@ from tidegate.config import Plain
 from tidegate.data.vocabulary import Codes, Units
 from tidegate.errors import ConfigError, DataError
 from tidegate.spec import Block, Cell, Dropout, Embed, Linear, Port, Recurrent, Spec
+from tidegate.tasks.option_faults import common_faults
 from tidegate.tasks.problem import Batch, LossName, Rolled
 
 EMBEDDING = {"char": 64, "byte": 64}
@@ -66,21 +67,10 @@ class GenerateOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        whole = ("vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size")
-        faults = [f"{n}: expected at least 1, got {getattr(self, n)}" for n in whole if getattr(self, n) < 1]
-        faults += [
-            f"{n}: expected at least 1 or nothing, got {getattr(self, n)}"
-            for n in ("steps", "epochs", "embedding_dim")
-            if getattr(self, n) is not None and getattr(self, n) < 1
-        ]
-        shares = ("dropout", "averaging")
-        faults += [f"{n}: expected 0 <= share < 1, got {getattr(self, n)}" for n in shares if not 0 <= getattr(self, n) < 1]
-        if not 0 <= self.seed < 1 << 63:
-            faults.append(f"seed: expected 0 <= seed < 2**63, got {self.seed}")
-        if self.patience < 0:
-            faults.append(f"patience: expected at least 0, got {self.patience}")
-        if not 0.0 < self.validation < 1.0:
-            faults.append(f"validation: expected 0 < share < 1, got {self.validation}; text held back chooses the best weights")
+        counts = (
+            "vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size", "steps", "epochs", "embedding_dim",
+        )  # fmt: skip
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "averaging")))
         if faults:
             raise ConfigError("\n".join(faults))
 
