@@ -258,6 +258,12 @@ NB_MODULE(_native, m) {
     check(unlocked(double(b) * double(t) * double(c),
                    [&] { return tg_weigh(dtype, b, t, c, pointer<const int64_t *>(lengths), pointer(w), pointer(x), pointer<void *>(y)); }));
   });
+  m.def("crf", [](int dtype, int64_t b, int64_t t, int64_t k, uintptr_t lengths, uintptr_t scores, uintptr_t transitions, uintptr_t start,
+                  uintptr_t end, uintptr_t log_partition, uintptr_t marginals, uintptr_t pairs) {
+    const tg_crf call = {dtype, b, t, k, pointer<const int64_t *>(lengths), pointer(scores), pointer(transitions), pointer(start), pointer(end),
+                         pointer<void *>(log_partition), pointer<void *>(marginals), pointer<void *>(pairs)};
+    check(unlocked(double(b) * double(t) * double(k) * double(k), [&] { return tg_crf_run(&call); }));
+  });
   m.def("apply", [](int dtype, int function, int64_t n, uintptr_t x, uintptr_t y) {
     check(unlocked(each_number * double(n), [&] { return tg_apply(dtype, function, n, pointer(x), pointer<void *>(y)); }));
   });

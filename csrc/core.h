@@ -147,6 +147,9 @@ struct GenericJob {
 static inline int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* One build of the kernels. */
+/* Doubles of work that a conditional random field needs. */
+inline int64_t crf_work(int64_t t, int64_t k) { return 3 * k * k + 2 * t * k + 4 * k; }
+
 struct Kernels {
   const char *name;
   int lanes[2]; /* of TG_F32, TG_F64 */
@@ -161,6 +164,7 @@ struct Kernels {
   void (*pool)(int dtype, int pooling, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *x, void *y);
   void (*weigh)(int dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
   void (*apply)(int dtype, int function, int64_t n, const void *x, void *y);
+  void (*crf)(const tg_crf &call, double *work);
   double (*peak)(int64_t rounds); /* operations of `rounds` rounds of independent fused multiply-adds */
   void (*generic_forward)(GenericJob *, int rank);
   void (*generic_backward)(GenericJob *, int rank);

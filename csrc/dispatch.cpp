@@ -514,6 +514,18 @@ tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t
   return TG_OK;
 }
 
+tg_status tg_crf_run(const tg_crf *call) {
+  const Kernels *build = kernels();
+  if (!build) return TG_NO_ISA;
+  if (!call || call->tags < 1 || call->batch < 0 || call->steps < 0 || !call->marginals != !call->pairs)
+    return fail(TG_BAD_ARGUMENT, "crf: expected at least one tag, and marginals with pairs or neither, got %lld tags", (long long)(call ? call->tags : 0));
+  const int64_t count = tg::crf_work(call->steps, call->tags);
+  const Memory memory(size_t(count) * sizeof(double));
+  if (!memory.data()) return fail(TG_NO_MEMORY, "crf: expected %lld numbers of work, got none", (long long)count);
+  build->crf(*call, reinterpret_cast<double *>(memory.data()));
+  return TG_OK;
+}
+
 tg_status tg_apply(int32_t dtype, int32_t function, int64_t n, const void *x, void *y) {
   const Kernels *build = kernels();
   if (!build) return TG_NO_ISA;

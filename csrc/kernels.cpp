@@ -4,6 +4,7 @@
 #include "generic.h"
 #include "pack.h"
 #include "primitives.h"
+#include "crf.h"
 
 namespace {
 
@@ -148,5 +149,5 @@ namespace tg {
 extern const Kernels TG_NAME(kernels_, TG_ISA_NAME);
 const Kernels TG_NAME(kernels_, TG_ISA_NAME) = {
     TG_STRING(TG_ISA_NAME), {lanes<float>, lanes<double>}, forward, backward, pack, scratch_bytes,
-    pack_linear, linear, softmax, norm, pool, weigh, apply, peak, generic_forward, generic_backward, generic_scratch_bytes};
+    pack_linear, linear, softmax, norm, pool, weigh, apply, crf, peak, generic_forward, generic_backward, generic_scratch_bytes};
 }  // namespace tg

@@ -132,6 +132,17 @@ tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t 
 
 /* The sum over time of x (b, t, c) times w (b, t): y (b, c), step after step from 0; 0 for rows of length 0. lengths as above. */
 tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
+/* A linear-chain conditional random field over scores [B,T,K]; transitions [K,K], from row to column; start, end [K]. Every pointer is
+ * dense; lengths NULL: every row is full. log_partition [B] out, 0 for rows of length 0. marginals [B,T,K] out, 0 past a row's
+ * length, and pairs [B,K,K] out, their sum over time: both or none (NULL). Scores are finite, or at least -1e30. */
+typedef struct tg_crf {
+  int32_t dtype;
+  int64_t batch, steps, tags;
+  const int64_t *lengths;
+  const void *scores, *transitions, *start, *end;
+  void *log_partition, *marginals, *pairs;
+} tg_crf;
+tg_status tg_crf_run(const tg_crf *call);
 /* y [N] = f(x), elementwise. Relative error of TG_F32 at most 2e-7 where neither x nor f(x) is denormal. y may be x. */
 typedef enum tg_function { TG_EXP = 0, TG_TANH = 1, TG_SIGMOID = 2 } tg_function;
 tg_status tg_apply(int32_t dtype, int32_t function, int64_t n, const void *x, void *y);

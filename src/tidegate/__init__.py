@@ -19,6 +19,7 @@ _HOME = {
     "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
     "LanguageModel": "models", "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors",
     "Stream": "runtime",
+    "Tagger": "models",
     "Table": "data.table", "TaskError": "errors",
     "TidegateError": "errors", "check": "data.check", "get_num_threads": "native", "load": "models", "nn": "",
     "read_table": "data.table", "set_num_threads": "native",
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         TaskError,
         TidegateError,
     )
-    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, load
+    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, Tagger, load
     from tidegate.native import get_num_threads, set_num_threads
     from tidegate.runtime import Predictor, Stream
     from tidegate.tasks.evaluation import Evaluation

@@ -356,6 +356,33 @@ def weigh(weights: Floats, x: Floats, lengths: npt.NDArray[np.int64] | None) -> 
     return y
 
 
+def crf(
+    scores: Floats, lengths: npt.NDArray[np.int64] | None, transitions: Floats, start: Floats, end: Floats, *, marginals: bool
+) -> tuple[Floats, Floats, Floats]:
+    """A linear-chain conditional random field over (B, T, K) scores: see tidegate.h.
+
+    Returns: the log-partition (B,), the marginals (B, T, K), and those of pairs summed over time (B, K, K); both of no rows
+    where `marginals` is False.
+    """
+    rows = _checked("scores", scores)
+    if rows.ndim != 3:
+        raise ShapeError(f"scores: expected (B, T, K), got {scores.shape}")
+    batch, steps, size = rows.shape
+    parts = [_readable(part) for part in (transitions, start, end)]
+    for name, part, shape in zip(("transitions", "start", "end"), parts, ((size, size), (size,), (size,)), strict=True):
+        if part.shape != shape or part.dtype != rows.dtype:
+            raise ShapeError(f"{name}: expected {shape} of {rows.dtype}, got {part.shape} of {part.dtype}")
+    counts = None if lengths is None else checked_lengths(lengths, (batch,), steps)
+    kept = batch if marginals else 0
+    found = (np.zeros(batch, rows.dtype), np.zeros((kept, steps, size), rows.dtype), np.zeros((kept, size, size), rows.dtype))
+    if rows.size:
+        held = [address(part) for part in parts]
+        out = [address(part) if part.size else 0 for part in found]
+        kind = DTYPES[rows.dtype.name]
+        require().crf(kind, batch, steps, size, 0 if counts is None else address(counts), address(rows), *held, *out)
+    return found
+
+
 def apply(function: str, x: Floats) -> Floats:
     """exp, tanh or sigmoid of every value; float32 with a relative error of at most 2e-7."""
     if function not in _FUNCTIONS:

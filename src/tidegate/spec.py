@@ -28,11 +28,15 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """An input of the model: `sequence` (B, T, size), `vector` (B, size), or int64: `codes` (B, size), `tokens` (B, T, size)."""
+    """An input of the model: `sequence` (B, T, size), `vector` (B, size), or int64: `codes` (B, size), `tokens` (B, T, size).
+
+    items: its rows are not those of the batch but things that a `Gather` looks up, such as the distinct words of the batch.
+    """
 
     name: str
     size: int
     shape: Literal["sequence", "vector", "codes", "tokens"] = "sequence"
+    items: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +231,33 @@ class Attend:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gather:
+    """Vectors of items where they occur: vectors (W, C) and tokens (B, T, 1), numbers of items from 0, -> (B, T, C)."""
+
+    kind: ClassVar[str] = "gather"
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crf:
+    """Scores of tags (B, T, size) under a linear-chain conditional random field (Lafferty et al. 2001).
+
+    The scores pass as they are; the weights say how well one tag follows another (row: before, column: after), begins and ends.
+    As an output of the model it gives these too: `name.transitions` (size, size), `name.start` and `name.end` (size,).
+    """
+
+    kind: ClassVar[str] = "crf"
+    name: str
+    inputs: tuple[str, ...]
+    size: int
+
+    def parameters(self) -> dict[str, Shape]:
+        """What it adds to the scores of a path."""
+        return {"transitions": (self.size, self.size), "start": (self.size,), "end": (self.size,)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """A learned vector for each step, added to the input: (B, T, size) with T <= steps, first row first."""
 
@@ -275,11 +306,13 @@ Block: TypeAlias = (
     | Last
     | Pool
     | Attend
+    | Gather
+    | Crf
     | Position
     | Mix
     | Take
 )
-_ARITY = {"concat": (1, 16), "add": (2, 16), "recurrent": (1, 2), "mix": (2, 2), "attend": (2, 2)}
+_ARITY = {"concat": (1, 16), "add": (2, 16), "recurrent": (1, 2), "mix": (2, 2), "attend": (2, 2), "gather": (2, 2)}
 
 
 @final
@@ -301,8 +334,21 @@ class Spec:
         return {f"{b.name}.{n}": s for b in self.blocks for n, s in block_parameters(b).items()}
 
     def state(self) -> dict[str, Shape]:
-        """The state of one row as `block.part`, with its shape; the parts stand one after the other in one flat row."""
-        return {f"{b.name}.{n}": s for b in self.blocks if isinstance(b, Recurrent) for n, s in b.state().items()}
+        """The state of one row as `block.part`, with its shape; the parts stand one after the other in one flat row.
+
+        What reads items (the letters of words) starts anew at each call and has none.
+        """
+        items = self.items()
+        own = (b for b in self.blocks if isinstance(b, Recurrent) and b.name not in items)
+        return {f"{b.name}.{n}": s for b in own for n, s in b.state().items()}
+
+    def items(self) -> dict[str, str]:
+        """Ports and blocks whose rows are not the batch's, with the port whose items they are."""
+        found = {port.name: port.name for port in self.inputs if port.items}
+        for block in self.blocks:
+            if not isinstance(block, Gather) and block.inputs[0] in found:
+                found[block.name] = found[block.inputs[0]]
+        return found
 
     def state_size(self) -> int:
         """Floats of state a row carries."""
@@ -326,7 +372,7 @@ def block_parameters(block: Block) -> Mapping[str, Shape]:
     return {} if isinstance(block, _WEIGHTLESS) else block.parameters()
 
 
-_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Mix, Take)
+_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Gather, Mix, Take)
 
 
 def spec_to_plain(spec: Spec) -> Plain:
@@ -397,10 +443,11 @@ def _size_faults(block: Block) -> Iterator[str]:
 
 
 class _Edge(NamedTuple):
-    """What a block gives: a sequence, a vector or codes, and how many channels."""
+    """What a block gives: a sequence, a vector or codes, how many channels, and of what its rows are."""
 
     form: str
     width: int
+    rows: str = ""  # the port of items; empty: the batch
 
 
 class _Fault(Exception):
@@ -409,7 +456,7 @@ class _Fault(Exception):
 
 def _width_faults(spec: Spec) -> Iterator[str]:
     """Follow the widths through the graph; the first block that does not fit is named, as those after it depend on it."""
-    edges = {port.name: _Edge(port.shape, port.size) for port in spec.inputs}
+    edges = {port.name: _Edge(port.shape, port.size, port.name if port.items else "") for port in spec.inputs}
     states = {block.name: block.state() for block in spec.blocks if isinstance(block, Recurrent)}
     try:
         for block in spec.blocks:
@@ -418,6 +465,10 @@ def _width_faults(spec: Spec) -> Iterator[str]:
                 raise _Fault(f"starts at the state of {block.inputs[1]!r}, which has none of the form {block.state()}")
     except _Fault as fault:
         yield f"block {block.name!r}: {fault}"
+        return
+    for name in spec.outputs:
+        if edges[name].rows:
+            yield f"output {name!r}: its rows are items of {edges[name].rows!r}, not those of the batch; gather them first"
 
 
 def _edge(block: Block, sources: list[_Edge]) -> _Edge:
@@ -425,25 +476,36 @@ def _edge(block: Block, sources: list[_Edge]) -> _Edge:
     if isinstance(block, Embed):
         whole = sources[0].form in CODED and block.column < sources[0].width
         _need(whole, f"codes or tokens with a column {block.column}", sources[0])
-        return _Edge("vector" if sources[0].form == "codes" else "sequence", block.embedding_dim)
+        return _Edge("vector" if sources[0].form == "codes" else "sequence", block.embedding_dim, sources[0].rows)
+    first = sources[0]
+    if isinstance(block, Gather):
+        _need(first.form == "vector" and bool(first.rows), "vectors of items", first)
+        _need(sources[1].form == "tokens" and sources[1].width == 1 and not sources[1].rows, "tokens of 1", sources[1])
+        return _Edge("sequence", first.width)
     for source in sources:
         _need(source.form not in CODED, "numbers", source)
+        if source.rows != first.rows:
+            raise _Fault(f"its inputs have different rows: {first.rows or 'the batch'}, and {source.rows or 'the batch'}")
+    return _same_rows(block, sources)._replace(rows=first.rows)
+
+
+def _same_rows(block: Block, sources: list[_Edge]) -> _Edge:
     first = sources[0]
     if isinstance(block, (Concat, Add)):
         return _side_by_side(block, sources)
     if isinstance(block, Mix):
-        _need(sources[1] == first, f"candidates like the scores, {first.form} of {first.width}", sources[1])
+        _need(sources[1][:2] == first[:2], f"candidates like the scores, {first.form} of {first.width}", sources[1])
         return _Edge(first.form, 1)
     if isinstance(block, Attend):
-        _need(first == _Edge("sequence", 1), "scores, a sequence of 1", first)
+        _need(first[:2] == ("sequence", 1), "scores, a sequence of 1", first)
         _need(sources[1].form == "sequence", "a sequence of values", sources[1])
         return _Edge("vector", sources[1].width)
     if isinstance(block, Take):
         _need(block.start + block.size <= first.width, f"at least {block.start + block.size} channels", first)
         return _Edge(first.form, block.size)
-    if isinstance(block, (Recurrent, Fold, Unfold, Last, Pool, Position)):
+    if isinstance(block, (Recurrent, Fold, Unfold, Last, Pool, Position, Crf)):
         _need(first.form == "sequence", "a sequence", first)
-    wanted = {Linear: "input_size", Recurrent: "input_size", Norm: "size", Position: "size"}.get(type(block))
+    wanted = {Linear: "input_size", Recurrent: "input_size", Norm: "size", Position: "size", Crf: "size"}.get(type(block))
     if wanted is not None:
         _need(first.width == getattr(block, wanted), f"{getattr(block, wanted)} channels", first)
     if isinstance(block, Last) and block.both:

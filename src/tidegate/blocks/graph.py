@@ -17,9 +17,11 @@ from tidegate.spec import (
     Attend,
     Block,
     Concat,
+    Crf,
     Dropout,
     Embed,
     Fold,
+    Gather,
     Last,
     Linear,
     Mix,
@@ -64,16 +66,22 @@ def run(
     """
     known = {port.name: _entering(ops, inputs[port.name], (lengths or {}).get(port.name)) for port in spec.inputs}
     final: dict[str, Array] = {}
+    items = spec.items()
     for block in spec.blocks:
         own = {name: weights[f"{block.name}.{name}"] for name in block_parameters(block)}
         sources = [known[name] for name in block.inputs]
         if isinstance(block, Recurrent):
             value = _recurrent(ops, block, own, sources, state or {})
+            if block.name in items:
+                value = value._replace(state=None)
             final.update({f"{block.name}.{part}": v for part, v in (value.state or {}).items()})
         else:
             value = _FORWARD[type(block)](ops, block, own, sources)
         known[block.name] = value
-    return Ran({name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}, final)
+    outputs = {name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}
+    fields = [block for block in spec.blocks if isinstance(block, Crf) and block.name in outputs]
+    outputs |= {f"{b.name}.{part}": weights[f"{b.name}.{part}"] for b in fields for part in b.parameters()}
+    return Ran(outputs, final)
 
 
 def _entering(ops: Ops, x: Array, lengths: Array | None) -> Value:
@@ -174,6 +182,14 @@ def _attend(ops: Ops, block: Attend, own: Mapping[str, Array], sources: list[Val
     return Value(ops.attend(sources[0].x[..., 0], sources[1].x, lengths))
 
 
+def _gather(ops: Ops, block: Gather, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.embed(sources[0].x, sources[1].x[..., 0]), sources[1].lengths)
+
+
+def _crf(ops: Ops, block: Crf, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(sources[0].x, sources[0].lengths)
+
+
 def _position(ops: Ops, block: Position, own: Mapping[str, Array], sources: list[Value]) -> Value:
     steps = sources[0].x.shape[1]
     if steps > block.steps:
@@ -203,6 +219,8 @@ _FORWARD: dict[type[Block], Callable[..., Value]] = {  # each takes the block of
     Last: _last,
     Pool: _pool,
     Attend: _attend,
+    Gather: _gather,
+    Crf: _crf,
     Position: _position,
     Mix: _mix,
     Take: _take,

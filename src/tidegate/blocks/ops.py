@@ -80,5 +80,11 @@ class Ops(Protocol):
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
         """(B, T) scores and (B, T, C) -> (B, C): the mean under the scores' softmax over valid steps, 0 for rows of length 0."""
 
+    def logsumexp(self, x: Array) -> Array:
+        """log(sum(exp(x))) over the last axis."""
+
+    def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+        """A conditional random field: log-partition (B,) and marginals (B, T, K); blocks/crf.py or a faster one."""
+
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

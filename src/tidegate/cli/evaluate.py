@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, wrapped
-from tidegate.cli.texts import add_text_columns, text_columns_of
+from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, text_or_whole, wrapped
+from tidegate.cli.texts import add_text_columns, tag_columns_of, text_columns_of
 from tidegate.errors import ConfigError, TaskError
-from tidegate.models import Classifier, Forecaster, LanguageModel, load
+from tidegate.models import Classifier, Forecaster, LanguageModel, Tagger, load
 from tidegate.models.language_model import Score
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.label_scores import LabelEvaluation
@@ -16,6 +16,7 @@ EXAMPLE = """example:
   tidegate evaluate weather.safetensors newer.csv                            # a forecaster: the last horizon of the file
   tidegate evaluate weather.safetensors newer.csv --against prophet=prophet.csv --output figures/
   tidegate evaluate reviews.safetensors test.csv --text review --label stars  # a classifier: accuracy, confusion, calibration
+  tidegate evaluate names.safetensors test.conll --look-ahead 0,2,4          # a tagger: F1 or accuracy; what waiting is worth
   tidegate evaluate plays.safetensors test.txt                               # a language model: perplexity, bits a letter"""
 
 
@@ -26,7 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_against(parser)
     add_levels(parser)
     add_text_columns(parser)
-    parser.add_argument("--picture", metavar="FILE", help="draw a classifier's confusion table and calibration: .png or .svg")
+    group = parser.add_argument_group("of a tagger (and --labels)")
+    group.add_argument("--column", type=text_or_whole, metavar="COLUMN", help="column of the tags, as for `fit tag`")
+    group.add_argument("--sentence-labels", metavar="FILE", help="a file with a label of each whole sentence")
+    group.add_argument("--look-ahead", type=_looks, metavar="N,N,...", help="what a stream that waits for N words loses")
+    parser.add_argument(
+        "--picture", metavar="FILE", help="draw a classifier's or tagger's confusion table and calibration: .png or .svg"
+    )
     parser.add_argument("--reset", action="store_true", help="a language model reads each line from the state that knows nothing")
 
 
@@ -43,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
     model = load(args.model)
-    if args.picture and not isinstance(model, Classifier):
+    if args.picture and not isinstance(model, (Classifier, Tagger)):
         raise ConfigError(
-            f"--picture: is drawn for a classifier, got a model for {model.task!r}; `tidegate plot` draws forecasts"
+            f"--picture: is drawn for a classifier or a tagger, got a model for {model.task!r}; `tidegate plot` draws forecasts"
         )
-    if args.output and isinstance(model, (Forecaster, Classifier)):
+    if args.output and isinstance(model, (Forecaster, Classifier, Tagger)):
         folder(args.output)  # what cannot be written is told before the work
     if isinstance(model, Forecaster):
         return model.evaluate(args.file, against=named_tables(args.against), levels=args.levels)
@@ -55,10 +62,27 @@ def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
         if args.output:
             raise ConfigError("--output: a language model's score is one line; leave it out")
         return model.evaluate(args.file, carry=not args.reset)
+    if isinstance(model, Tagger):
+        return _of_tags(model, args)
     if isinstance(model, Classifier):
         if args.picture:
             return model.plot(args.picture, args.file, **text_columns_of(args))
         return model.evaluate(args.file, **text_columns_of(args))
     raise TaskError(
-        f"{args.model}: `evaluate` knows forecasters, classifiers and language models, got a model for {model.task!r}"
+        f"{args.model}: `evaluate` knows forecasters, classifiers, taggers and language models, got a model for {model.task!r}"
     )
+
+
+def _of_tags(model: Tagger, args: argparse.Namespace) -> LabelEvaluation:
+    """The evaluation; the table of look-aheads is printed before it."""
+    tags = tag_columns_of(args)
+    if args.look_ahead is not None:
+        board = model.look_ahead_costs(args.file, column=tags["column"], labels=tags["labels"], looks=args.look_ahead)
+        print(f"{board.text()}\n")
+    if args.picture:
+        return model.plot(args.picture, args.file, column=tags["column"], labels=tags["labels"])
+    return model.evaluate(args.file, **tags)
+
+
+def _looks(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))

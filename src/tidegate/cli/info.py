@@ -12,7 +12,7 @@ from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
 from tidegate.data.schema import Roles
 from tidegate.data.series import Panel
-from tidegate.models import Classifier, LanguageModel, language_figures, load
+from tidegate.models import Classifier, LanguageModel, Tagger, language_figures, load, tag_figures
 from tidegate.models.classify_figures import held_back_text
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
@@ -41,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(model, Classifier):
         about = _about(args.model, file, model.card, spec, "the vocabulary and the classes")
         use, figures, said = _use_of_texts(model), held_back_text(model.card), cast("list[str]", model.card["notes"])
+    elif isinstance(model, Tagger):
+        about = _about(args.model, file, model.card, spec, "the vocabulary, the letters and the tags")
+        use, figures, said = _use_of_words(model), tag_figures.held_back_text(model.card), cast("list[str]", model.card["notes"])
     elif isinstance(model, LanguageModel):
         about = _about(args.model, file, model.card, spec, "the vocabulary")
         use = [("units", model.options.units), ("generate", "writes on from --prompt; evaluate FILE scores a text")]
@@ -66,6 +69,14 @@ def _use_of_texts(model: Classifier) -> list[tuple[str, ...]]:
         ),
         ("predict", "takes texts on the command line, or --data FILE with a text a line or a --text COLUMN"),
     ]
+
+
+def _use_of_words(model: Tagger) -> list[tuple[str, ...]]:
+    """What a caller has to know of a tagger."""
+    shown = ", ".join(model.tags[:12]) + (f", ... ({len(model.tags)} in all)" if len(model.tags) > 12 else "")
+    labels = [("sentence labels", ", ".join(model.labels[:12]))] if model.labels else []
+    takes = "takes raw texts on the command line, or --data FILE with words as in training; stream takes words as they come"
+    return [("tags", shown), *labels, ("predict", takes)]
 
 
 def _use(panel: Panel, horizon: int) -> list[tuple[str, ...]]:
@@ -121,8 +132,12 @@ def _drawn(block: Block) -> tuple[str, ...]:
 
 def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spec, data: str) -> list[tuple[str, ...]]:
     """What else there is to know of the file, in words. data: what it holds of the training data."""
-    inside = sum(array.nbytes for name, array in file.arrays.items() if name.startswith(("data.", "vocabulary.", "classes.")))
-    seen = next(name for name in ("rows", "texts", "tokens") if name in card)
+    inside = sum(
+        array.nbytes
+        for name, array in file.arrays.items()
+        if name.startswith(("data.", "vocabulary.", "classes.", "words.", "letters.", "tags.", "labels."))
+    )
+    seen = next(name for name in ("rows", "texts", "sentences", "tokens") if name in card)
     weights = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("net"))
     made = cast("dict[str, Plain]", card["versions"])
     nets = file.header.get("members", 1)

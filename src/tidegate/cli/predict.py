@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 
@@ -11,24 +12,27 @@ from tidegate.cli.texts import add_text_columns, text_columns_of
 from tidegate.data.table import Table, read_table
 from tidegate.data.texts import read_texts
 from tidegate.errors import ConfigError, TaskError
-from tidegate.models import Classifier, Forecaster, load
+from tidegate.models import Classifier, Forecaster, Tagger, load
 
 EXAMPLE = """example:
   tidegate predict weather.safetensors                       # the steps after the training data, as CSV on standard output
   tidegate predict weather.safetensors --data new.csv --levels 50,90 -o forecast.csv
   tidegate predict reviews.safetensors --data new.txt        # a text a line; or CSV and JSON lines with --text COLUMN
-  tidegate predict reviews.safetensors "a slow start, and then it soars\""""
+  tidegate predict reviews.safetensors "a slow start, and then it soars"
+  tidegate predict names.safetensors "Ann left for New York"  # a tagger: a word a line, its tag and how sure it is
+  tidegate predict names.safetensors --data new.conll --n-best 3"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `predict`."""
     parser.add_argument("model", help="a file written by `tidegate fit`")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to sort, of a classifier")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to sort or to tag, of a classifier or a tagger")
     parser.add_argument(
         "--data", metavar="FILE", help="history to forecast from (without it, the training series), or texts to sort"
     )
     parser.add_argument("--future", metavar="FILE", help="known covariates of the horizon: columns id, time, covariates")
     parser.add_argument("-o", "--output", metavar="FILE", help="a CSV file; without it, standard output")
+    parser.add_argument("--n-best", type=int, default=1, metavar="N", help="of a tagger: the N best ways to tag each sentence")
     add_levels(parser)
     add_text_columns(parser, labelled=False)
 
@@ -40,11 +44,31 @@ def run(args: argparse.Namespace) -> int:
         if args.texts:
             raise ConfigError(f"{args.texts[0]!r}: expected no text for a forecaster; --data FILE gives it newer rows")
         emit(read_table(model.predict(args.data, args.future, args.levels)), args.output)
+    elif isinstance(model, Tagger):
+        emit(_tagged(model, args), args.output)
     elif isinstance(model, Classifier):
         emit(_labelled(model, args), args.output)
     else:
-        raise TaskError(f"{args.model}: `predict` knows forecasters and classifiers, got a model for {model.task!r}")
+        raise TaskError(f"{args.model}: `predict` knows forecasters, classifiers and taggers, got a model for {model.task!r}")
     return 0
+
+
+def _tagged(model: Tagger, args: argparse.Namespace) -> Table:
+    """Sentence, rank, word, tag, and the probabilities of the tag and of the whole path."""
+    if bool(args.texts) == (args.data is not None):
+        raise ConfigError("texts: expected either texts on the command line or --data FILE; give one of them")
+    given: Path | list[str] = list(args.texts) if args.data is None else Path(args.data)
+    rows: list[tuple[object, ...]] = []
+    for number, found in enumerate(model.tag(given, args.n_best), 1):
+        for rank, path in enumerate(found.paths, 1):
+            sure = found.probabilities if rank == 1 else (float("nan"),) * len(path.tags)
+            words = zip(found.words, path.tags, sure, strict=True)
+            rows += [(number, rank, word, tag, p, path.probability, found.label or "") for word, tag, p in words]
+    names = ("sentence", "rank", "word", "tag", "probability", "path_probability", "label")
+    kinds = (np.int64, np.int64, object, object, np.float64, np.float64, object)
+    columns = {name: np.array([row[k] for row in rows], dtype=kinds[k]) for k, name in enumerate(names)}
+    kept = [name for name in names if (name != "label" or model.labels) and (name != "rank" or args.n_best > 1)]
+    return Table({name: columns[name] for name in kept})
 
 
 def _labelled(model: Classifier, args: argparse.Namespace) -> Table:

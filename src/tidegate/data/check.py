@@ -47,6 +47,12 @@ class Finding:
         return f"{self.level}: {self.what}" + (f" ({self.where})" if self.where else "") + f" -> {self.action}"
 
 
+def sorted_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Errors first, then warnings, then notes."""
+    rank: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
+    return tuple(sorted(findings, key=lambda f: rank[f.level]))
+
+
 def check_table(
     table: Table, *, target: str | Sequence[str] | None = None, time: str | Sequence[str] | None = None, id: str | None = None,
     past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: str | Sequence[str] = (),
@@ -68,8 +74,7 @@ def check_table(
     findings = list(_of_faults(faults))
     if panel is not None:
         findings += _of_panel(panel, table, horizon or 0, lookback or 0)
-    rank = {"error": 0, "warning": 1, "note": 2}
-    return tuple(sorted(findings, key=lambda f: rank[f.level]))
+    return sorted_findings(findings)
 
 
 def _of_faults(faults: Faults) -> Iterator[Finding]:

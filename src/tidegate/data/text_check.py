@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from tidegate.data.check import Finding, Level
+from tidegate.data.check import Finding, Level, sorted_findings
 from tidegate.data.texts import Texts, read_texts
 from tidegate.errors import DataError
 
@@ -38,15 +38,19 @@ def check_labelled(source: object, valid: object | None = None, **columns: objec
     found = [*_of_texts(texts), *_of_labels(texts)]
     if held_back is not None:
         found += [*_of_texts(held_back), *_of_both(texts, held_back)]
-    rank: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
-    return tuple(sorted(found, key=lambda f: rank[f.level]))
+    return sorted_findings(found)
 
 
 def _of_texts(texts: Texts) -> Iterator[Finding]:
     """What is odd about the texts themselves."""
     kinds: tuple[tuple[Level, str, str, Callable[[str], bool]], ...] = (
         ("warning", "texts without a letter or sign", "they teach how common the classes are and nothing else.", _blank),
-        ("warning", "texts with letters that look wrongly decoded", "they are read as they stand; re-encode the file.", _mangled),
+        (
+            "warning",
+            "texts with letters that look wrongly decoded",
+            "they are read as they stand; re-encode the file.",
+            looks_mangled,
+        ),
         (
             "note",
             "texts that are not in Unicode's form NFC",
@@ -127,7 +131,8 @@ def _blank(text: str) -> bool:
     return not text.strip()
 
 
-def _mangled(text: str) -> bool:
+def looks_mangled(text: str) -> bool:
+    """Whether a text looks like UTF-8 that was read as something else."""
     return _MANGLED.search(text) is not None
 
 

@@ -58,8 +58,12 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Codes]:
         """The codes of each text, (T,) int64 each."""
+        return [self.codes(self.cut(text)) for text in texts]
+
+    def codes(self, tokens: Sequence[str]) -> Codes:
+        """The codes of tokens that are cut (and lower-cased) already, (T,) int64."""
         known = self._codes
-        return [np.array([known.get(token, UNKNOWN) for token in self.cut(text)], np.int64) for text in texts]
+        return np.array([known.get(token, UNKNOWN) for token in tokens], np.int64)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where each token stands in the text, (start, stop) in code points; not for bytes and byte pairs."""
@@ -191,14 +195,23 @@ def learn(texts: Sequence[str], units: Units, *, lower: bool, size: int, min_cou
         tokenizer = Tokenizer(units, lower, _BYTES, none)
     else:
         counts = Counter(token for text in texts for token in _cut(text, units, lower))
-        kept = sorted((t for t, n in counts.items() if n >= min_count), key=lambda t: (-counts[t], t))[:size]
-        tokenizer = Tokenizer(units, lower, tuple(kept), none)
+        tokenizer = Tokenizer(units, lower, most_frequent(counts, size=size, min_count=min_count), none)
     if not tokenizer.tokens:
         raise DataError(f"the texts: expected at least one token that occurs {min_count} times, got none; lower min_count")
     codes = tokenizer.encode(texts)
     counted = np.bincount(np.concatenate([np.zeros(0, np.int64), *codes]), minlength=tokenizer.size)
     counted[UNKNOWN] = 0
     return tokenizer, counted.astype(np.int64)
+
+
+def most_frequent(counts: Mapping[str, int], *, size: int, min_count: int = 1) -> tuple[str, ...]:
+    """The tokens that occur often enough, the most frequent (then alphabetical) first."""
+    return tuple(sorted((t for t, n in counts.items() if n >= min_count), key=lambda t: (-counts[t], t))[:size])
+
+
+def cut_words(text: str) -> list[str]:
+    """The words of a raw text as they stand in it: runs of letters with inner apostrophes, numbers, any other sign alone."""
+    return _cut(text, "word", False)
 
 
 def pack_texts(prefix: str, texts: Iterable[str]) -> Arrays:

@@ -30,11 +30,20 @@ def fit_temperature(logits: Sequence[npt.NDArray[np.floating]], classes: npt.NDA
     if not len(classes):
         return 1.0
 
-    def loss(log_temperature: float) -> float:
-        own = probabilities(logits, float(np.exp(log_temperature)))[np.arange(len(classes)), classes]
-        return float(-np.log(np.maximum(own, 1e-300)).sum() + 0.5 * PRIOR * log_temperature**2)
+    def loss(temperature: float) -> float:
+        own = probabilities(logits, temperature)[np.arange(len(classes)), classes]
+        return float(-np.log(np.maximum(own, 1e-300)).sum())
 
-    return float(np.exp(_smallest(loss, np.log(LEAST), np.log(MOST))))
+    return best_temperature(loss)
+
+
+def best_temperature(loss: Callable[[float], float]) -> float:
+    """Where a loss summed over texts is smallest, with the same prior."""
+
+    def with_prior(log_temperature: float) -> float:
+        return loss(float(np.exp(log_temperature))) + 0.5 * PRIOR * log_temperature**2
+
+    return float(np.exp(_smallest(with_prior, np.log(LEAST), np.log(MOST))))
 
 
 def _smallest(f: Callable[[float], float], low: float, high: float) -> float:

@@ -9,8 +9,9 @@ from tidegate.models.base import Model
 from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
+from tidegate.models.tagger import Tagger
 
-_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier, "generate": LanguageModel}
+_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier, "generate": LanguageModel, "tag": Tagger}
 
 
 def load(path: PathLike) -> Model:
@@ -25,4 +26,4 @@ def load(path: PathLike) -> Model:
     return _BY_TASK[task]._from_file(file, str(path))
 
 
-__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "load"]
+__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "Tagger", "load"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +12,15 @@ from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer, pack_texts, unpack_texts
 from tidegate.errors import FormatError
 from tidegate.format import File
-from tidegate.models.base import arrays_under, check_text_card, header_part
+from tidegate.models.base import check_text_card, header_part
 from tidegate.models.classify_figures import ORDER
 from tidegate.models.classify_fit import Core
-from tidegate.runtime.predictor import Predictor
-from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.models.nets_store import check_names, net_arrays, read_nets, read_temperature
+from tidegate.spec import spec_to_plain
 from tidegate.tasks.classify import ClassifyOptions, build_spec
 
 Arrays = dict[str, npt.NDArray[np.generic]]
-MOST_MEMBERS = 64
+OWN = ("vocabulary.tokens.bytes", "vocabulary.tokens.offsets", "vocabulary.merges", "classes.bytes", "classes.offsets")
 
 
 def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, Plain], Arrays]:
@@ -34,8 +32,7 @@ def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, P
         "card": dict(card),
         "members": len(core.nets),
     }
-    arrays: Arrays = {f"net{i}.{name}": w for i, net in enumerate(core.nets) for name, w in net.weights.items()}
-    return header, arrays | core.tokenizer.arrays("vocabulary") | pack_texts("classes", core.classes)
+    return header, net_arrays(core.nets) | core.tokenizer.arrays("vocabulary") | pack_texts("classes", core.classes)
 
 
 def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
@@ -44,32 +41,14 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     options = from_plain(ClassifyOptions, header_part(header, "options", where), "options")
     tokenizer = Tokenizer.from_arrays(options.units, options.lower, arrays, "vocabulary")
     classes = unpack_texts("classes", arrays)
-    members, card = header.get("members"), dict(header_part(header, "card", where))
-    temperature = header_part(header, "decoder", where).get("temperature")
-    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= MOST_MEMBERS:
-        raise FormatError(f"{where}: members: expected 1 to {MOST_MEMBERS}, got {str(members)[:80]}")
-    if not isinstance(temperature, float) or not 0.0 < temperature < math.inf:
-        raise FormatError(f"{where}: temperature: expected a number above 0, got {str(temperature)[:80]}; save the model again")
+    card = dict(header_part(header, "card", where))
+    temperature = read_temperature(header.get("decoder"), "temperature", where)
     if len(classes) < 2 or list(classes) != sorted(set(classes)):
         raise FormatError(f"{where}: its classes are altered: save the model again")
-    spec = build_spec(options, tokenizer.size, len(classes))
-    if spec_from_plain(header_part(header, "spec", where)) != spec:
-        raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
-    nets = tuple(
-        Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", arrays_under(arrays, f"net{i}."))) for i in range(members)
-    )
-    _check_names(file, members, where)
+    nets = read_nets(file, build_spec(options, tokenizer.size, len(classes)), where)
+    check_names(file, OWN, len(nets), "classifier", where)
     check_text_card(card, ("texts", "held_back_texts", "classes", "kinds"), ORDER, where)
     shares = card.get("shares")
     if not isinstance(shares, list) or len(shares) != len(classes) or not all(isinstance(s, float) and 0 < s < 1 for s in shares):
         raise FormatError(f"{where}: its card lacks the shares of the classes, or they were altered; save the model again")
     return Core(options, tokenizer, nets, classes, temperature), card
-
-
-def _check_names(file: File, members: int, where: str) -> None:
-    """No array that no part reads. Raises: FormatError."""
-    own = ("vocabulary.tokens.bytes", "vocabulary.tokens.offsets", "vocabulary.merges", "classes.bytes", "classes.offsets")
-    nets = tuple(f"net{i}." for i in range(members))
-    foreign = sorted(name for name in file.arrays if name not in own and not name.startswith(nets))
-    if foreign:
-        raise FormatError(f"{where}: array {foreign[0]!r}: a classifier has no such part; it was altered: save the model again")

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from tidegate.spec import GATES, Block, Embed, Linear, Norm, Position, Recurrent, Spec, block_parameters
+from tidegate.spec import GATES, Block, Crf, Embed, Linear, Norm, Position, Recurrent, Spec, block_parameters
 
 
 def initial_weights(spec: Spec, rng: torch.Generator) -> dict[str, Tensor]:
@@ -24,6 +24,8 @@ def initial_weights(spec: Spec, rng: torch.Generator) -> dict[str, Tensor]:
 def _draw(block: Block, name: str, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
     if isinstance(block, Recurrent):
         return _recurrent(block, name, shape, rng)
+    if isinstance(block, Crf):
+        return torch.zeros(shape)
     if isinstance(block, Norm):
         return torch.ones(shape) if name == "weight" else torch.zeros(shape)
     if isinstance(block, (Embed, Position)):

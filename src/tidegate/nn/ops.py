@@ -11,8 +11,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from tidegate.blocks import crf as reference
 from tidegate.blocks import recurrent
 from tidegate.blocks.ops import State
+from tidegate.nn import crf
 from tidegate.nn.packed import Part
 from tidegate.nn.stack import Settings, run
 from tidegate.spec import Recurrent
@@ -152,6 +154,18 @@ class TorchOps:
         weights = torch.softmax(torch.where(valid, scores, torch.full_like(scores, -1e30)), 1)  # -inf: NaN in rows of length 0
         weights = torch.where(valid, weights, torch.zeros_like(weights))
         return (weights[:, None] @ torch.where(valid[..., None], x, torch.zeros_like(x)))[:, 0]
+
+    def logsumexp(self, x: Tensor) -> Tensor:
+        """log(sum(exp(x))) over the last axis."""
+        return torch.logsumexp(x, -1)
+
+    def crf(self, scores: Tensor, lengths: Tensor | None, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The core's where it can run, else the readable twin."""
+        parts = weights["transitions"], weights["start"], weights["end"]
+        if self._fused and crf.suits(scores, *parts):
+            return crf.forward_backward(scores, lengths, *parts)
+        total, marginals = reference.forward_backward(self, scores, lengths, weights)
+        return total, marginals.detach()
 
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""

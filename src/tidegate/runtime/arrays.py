@@ -56,6 +56,14 @@ class ArrayOps(ABC):
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
         """The mean over each row's valid steps under the scores' softmax."""
 
+    @abstractmethod
+    def logsumexp(self, x: Array) -> Array:
+        """log(sum(exp(x))) over the last axis."""
+
+    @abstractmethod
+    def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+        """A conditional random field: log-partition and marginals."""
+
     def embed(self, table: Array, codes: Array) -> Array:
         """Rows of the table."""
         return table[codes]

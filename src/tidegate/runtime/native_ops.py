@@ -108,6 +108,17 @@ class NativeOps(ArrayOps):
         """The mean over time under the scores' softmax."""
         return native.weigh(native.softmax(scores, lengths), x, lengths)
 
+    def logsumexp(self, x: Array) -> Array:
+        """log(sum(exp(x))) over the last axis."""
+        highest = x.max(-1, keepdims=True)
+        return (np.log(self.total(native.apply("exp", x - highest))) + highest)[..., 0]
+
+    def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+        """The core's; a row's bits do not depend on the rows beside it."""
+        parts = (weights["transitions"], weights["start"], weights["end"])
+        total, marginals, _ = native.crf(scores, lengths, *parts, marginals=True)
+        return total, marginals
+
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""
         dtype = np.result_type(x, weight)

@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from tidegate.blocks import recurrent
+from tidegate.blocks import crf, recurrent
 from tidegate.blocks.ops import Array, State
 from tidegate.runtime.arrays import ArrayOps
 from tidegate.spec import Recurrent
@@ -69,6 +69,15 @@ class NumpyOps(ArrayOps):
         each = np.where(valid, np.exp(np.minimum(scores - highest, 0)), x.dtype.type(0))
         weights = each / np.maximum(each.sum(1, keepdims=True), np.finfo(x.dtype).tiny)
         return (weights[:, None] @ np.where(valid[..., None], x, x.dtype.type(0)))[:, 0]
+
+    def logsumexp(self, x: Array) -> Array:
+        """log(sum(exp(x))) over the last axis."""
+        highest = x.max(-1, keepdims=True)
+        return (np.log(np.exp(x - highest).sum(-1, keepdims=True)) + highest)[..., 0]
+
+    def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+        """The readable twin."""
+        return crf.forward_backward(self, scores, lengths, weights)
 
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""

@@ -6,7 +6,7 @@ and safe to share between threads; a Stream holds the state of the sequences tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, final
 
 import numpy as np
@@ -19,7 +19,7 @@ from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.native import available, require
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import CODED, TIMED, Attend, Embed, Fold, Last, Pool, Port, Position, Recurrent, Spec, Unfold, size_of
+from tidegate.spec import CODED, TIMED, Attend, Embed, Fold, Gather, Last, Pool, Port, Position, Recurrent, Spec, Unfold, size_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,10 +46,10 @@ class Predictor:
         self.spec = spec
         self._weights = {name: _frozen(weights[name]) for name in spec.parameters()}
         self._dtype = next(iter(self._weights.values())).dtype if self._weights else np.dtype(np.float32)
-        self._ops = _operations(native)
+        self._ops = operations(native)
         self._layout, self._state_size = spec.state(), spec.state_size()
         self._ports = {port.name: port for port in spec.inputs}
-        self._embeds = tuple(block for block in spec.blocks if isinstance(block, Embed))
+        self._looked_up = tuple(_looked_up(spec))  # port, column, and how many there are, or the port whose rows they are
 
     def __repr__(self) -> str:
         return (
@@ -82,7 +82,7 @@ class Predictor:
 
     def _ran(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints], state: Floats | None) -> Output:
         self._check_codes(arrays, lengths)
-        batch = len(next(iter(arrays.values())))
+        batch = next(len(a) for name, a in arrays.items() if not self._ports[name].items)
         ran = graph.run(self._ops, self.spec, self._weights, arrays, lengths, self._unpacked(state, batch))
         return Output(ran.outputs, self._packed(ran.state, batch))
 
@@ -103,9 +103,9 @@ class Predictor:
             if name not in self._ports:
                 raise ShapeError(f"input {name!r}: the model has no such input; {nearest(name, self._ports)}")
         arrays = {port.name: self._port(port, inputs) for port in self.spec.inputs}
-        sizes = {len(a) for a in arrays.values()}
-        if len(sizes) > 1:
-            raise ShapeError(f"inputs: expected the same number of rows in each, got { {n: len(a) for n, a in arrays.items()} }")
+        rows = {name: len(a) for name, a in arrays.items() if not self._ports[name].items}
+        if len(set(rows.values())) > 1:
+            raise ShapeError(f"inputs: expected the same number of rows in each, got {rows}")
         return arrays
 
     def _port(self, port: Port, inputs: Mapping[str, npt.ArrayLike]) -> Floats | Ints:
@@ -133,15 +133,16 @@ class Predictor:
 
     def _check_codes(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints]) -> None:
         """Every code that is read is a row of its table. Raises: ShapeError."""
-        for block in self._embeds:
-            name = block.inputs[0]
-            column = arrays[name][..., block.column]
+        for name, index, count in self._looked_up:
+            column = arrays[name][..., index]
             if name in lengths:
                 column = column[np.arange(column.shape[1]) < lengths[name][:, None]]
-            if column.size and not 0 <= column.min() <= column.max() < block.num_embeddings:
+            most = len(arrays[count]) if isinstance(count, str) else count
+            if column.size and not 0 <= column.min() <= column.max() < most:
+                what = "numbers of items" if isinstance(count, str) else "codes"
+                known = "" if isinstance(count, str) else "; code 0 stands for what was not seen in training"
                 raise ShapeError(
-                    f"input {name!r}: expected codes from 0 to {block.num_embeddings - 1}, "
-                    f"got {column.min()} to {column.max()}; code 0 stands for what was not seen in training"
+                    f"input {name!r}: expected {what} from 0 to {most - 1}, got {column.min()} to {column.max()}{known}"
                 )
 
     def _lengths(self, name: str, values: npt.ArrayLike, arrays: Mapping[str, Floats | Ints]) -> Ints:
@@ -222,7 +223,17 @@ class Stream:
         return Stream(self._predictor, self._rows, self._state)
 
 
-def _operations(native: bool | None) -> NativeOps | NumpyOps:
+def _looked_up(spec: Spec) -> Iterator[tuple[str, int, int | str]]:
+    items = spec.items()
+    for block in spec.blocks:
+        if isinstance(block, Embed):
+            yield block.inputs[0], block.column, block.num_embeddings
+        elif isinstance(block, Gather):
+            yield block.inputs[1], 0, items[block.inputs[0]]
+
+
+def operations(native: bool | None = None) -> NativeOps | NumpyOps:
+    """The core's operations, or NumPy's; None: the core's where it is installed. Raises: MissingExtra."""
     if native:
         require()
     return NativeOps(frozen=True) if native or (native is None and available()) else NumpyOps()
@@ -248,9 +259,9 @@ def _unsteppable(block: object) -> str | None:
         return "starts at the end of another block"
     if isinstance(block, (Fold, Unfold)) and block.size > 1:
         return f"works on segments of {block.size} steps"
-    if isinstance(block, (Last, Pool, Attend, Position)):
+    if isinstance(block, (Last, Pool, Attend, Position, Gather)):
         return "depends on the place in the sequence"
     return None
 
 
-__all__ = ["Floats", "Ints", "Output", "Predictor", "Stream", "check_weights"]
+__all__ = ["Floats", "Ints", "Output", "Predictor", "Stream", "check_weights", "operations"]

@@ -28,7 +28,7 @@ from tidegate.spec import (
 )
 from tidegate.tasks.option_faults import common_faults
 from tidegate.tasks.problem import Batch, LossName, Rolled
-from tidegate.tasks.token_batches import forget, groups, padded
+from tidegate.tasks.token_batches import Passes, forget, groups, padded
 
 Pooling = Literal["max", "mean", "last", "attention"]
 EMBEDDING = {"char": 48, "byte": 48}
@@ -158,36 +158,26 @@ class ClassifyProblem:
         self.spec = spec
         self._options, self._train, self._held_back = options, train, held_back
         self._chances = options.unknown_rate / (options.unknown_rate + np.maximum(counts, 1e-9))
-        self._lengths = np.array([len(c) for c in train.codes], np.int64)
-        self._epoch: tuple[int, list[Codes]] = (-1, [])
+        self._passes = Passes(np.array([len(c) for c in train.codes], np.int64), options.batch_tokens, options.seed)
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of the first pass; the others differ by a few."""
-        return len(self._groups(0))
+        return self._passes.steps
 
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
         """The next group of texts; a pass's order follows from the seed and its number."""
-        epoch, place = (0, 0) if not isinstance(cursor, list) else (int(str(cursor[0])), int(str(cursor[1])))
-        if place >= len(self._groups(epoch)):
-            epoch, place = epoch + 1, 0
-        rows = self._groups(epoch)[place]
+        rows, cursor = self._passes.next(cursor)
         codes = [self._train.codes[k] for k in rows]
         if self._options.unknown_rate and self._options.units in ("word", "token"):
             codes = [forget(row, self._chances, rng) for row in codes]
-        return _batch(codes, self._train.classes[rows], self._options.label_smoothing), [epoch, place + 1]
+        return _batch(codes, self._train.classes[rows], self._options.label_smoothing), cursor
 
     def validation(self) -> Sequence[Batch]:
         """The held-back texts, sorted by length."""
         lengths = np.array([len(c) for c in self._held_back.codes], np.int64)
         rows = groups(lengths, EVALUATION_TOKENS)
         return [_batch([self._held_back.codes[k] for k in own], self._held_back.classes[own], 0.0) for own in rows]
-
-    def _groups(self, epoch: int) -> list[Codes]:
-        if self._epoch[0] != epoch:
-            rng = np.random.default_rng([self._options.seed, epoch])
-            self._epoch = (epoch, groups(self._lengths, self._options.batch_tokens, rng))
-        return self._epoch[1]
 
 
 def _batch(codes: Sequence[Codes], classes: npt.NDArray[np.int64], smoothing: float) -> Batch:

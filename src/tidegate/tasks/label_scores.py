@@ -45,7 +45,7 @@ def scores(truth: Ints, probabilities: Floats) -> dict[str, float]:
         "macro-F1": float((2.0 * right[there] / (true[there] + claimed[there])).mean()),
         "macro-recall": float((right[there] / true[there]).mean()),
         "log-loss": float(-np.log(np.maximum(own, 1e-300)).mean()),
-        "ECE": calibration_error(truth, probabilities),
+        "ECE": calibration_error(said == truth, probabilities.max(1)),
     }
 
 
@@ -54,19 +54,22 @@ def confusion(truth: Ints, said: Ints, classes: int) -> Ints:
     return np.bincount(truth * classes + said, minlength=classes * classes).reshape(classes, classes)
 
 
-def calibration(truth: Ints, probabilities: Floats, bins: int = BINS) -> tuple[Floats, Floats, Ints]:
-    """Bin by bin: the mean of how sure the answers were, the share of right ones, how many; 0 in empty bins. (bins,) each."""
-    sure, right = probabilities.max(1), (probabilities.argmax(1) == truth).astype(float)
+def calibration(right: npt.NDArray[np.bool_], sure: Floats, bins: int = BINS) -> tuple[Floats, Floats, Ints]:
+    """Bin by bin: the mean of how sure the answers were, the share of right ones, how many; 0 in empty bins. (bins,) each.
+
+    Args:  right: (N,) whether an answer was. sure: (N,) its probability.
+    """
     place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
-    said, found = (np.bincount(place, part, minlength=bins) / np.maximum(count, 1) for part in (sure, right))
+    parts = (sure, right.astype(float))
+    said, found = (np.bincount(place, part, minlength=bins) / np.maximum(count, 1) for part in parts)
     return said, found, count
 
 
-def calibration_error(truth: Ints, probabilities: Floats, bins: int = BINS) -> float:
+def calibration_error(right: npt.NDArray[np.bool_], sure: Floats, bins: int = BINS) -> float:
     """The mean distance between how sure the answers were and how often they were right, bin by bin."""
-    said, found, count = calibration(truth, probabilities, bins)
-    return float((np.abs(said - found) * count).sum() / len(truth))
+    said, found, count = calibration(right, sure, bins)
+    return float((np.abs(said - found) * count).sum() / len(right))
 
 
 @final
@@ -134,7 +137,10 @@ def evaluation(truth: Ints, methods: Mapping[str, Floats], classes: tuple[str, .
     """Scores of each method's probabilities; "net" is the judged one."""
     board = Scoreboard({name: scores(truth, p) for name, p in methods.items()}, larger=LARGER)
     table = confusion(truth, methods["net"].argmax(1), len(classes))
-    return LabelEvaluation(board, classes, table, _verdict(board, len(truth)), predictions, calibration(truth, methods["net"]))
+    right = methods["net"].argmax(1) == truth
+    return LabelEvaluation(
+        board, classes, table, _verdict(board, len(truth)), predictions, calibration(right, methods["net"].max(1))
+    )
 
 
 def _verdict(board: Scoreboard, count: int) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.config import Plain
 from tidegate.data.vocabulary import UNKNOWN, Codes
 
 WINDOW = 50  # batches among which texts are sorted by length: short and long ones still come in any order
@@ -29,6 +31,33 @@ def groups(lengths: npt.NDArray[np.int64], tokens: int, rng: np.random.Generator
     return [found[k] for k in rng.permutation(len(found))]
 
 
+@final
+class Passes:
+    """The groups of pass after pass; a pass's order follows from the seed and its number."""
+
+    def __init__(self, lengths: npt.NDArray[np.int64], tokens: int, seed: int) -> None:
+        self._lengths, self._tokens, self._seed = lengths, tokens, seed
+        self._known: tuple[int, list[Codes]] = (-1, [])
+
+    @property
+    def steps(self) -> int:
+        """Groups of the first pass; the others differ by a few."""
+        return len(self._groups(0))
+
+    def next(self, cursor: Plain) -> tuple[Codes, Plain]:
+        """The rows of the next group, and the place after it. cursor: None at the start."""
+        epoch, place = (0, 0) if not isinstance(cursor, list) else (int(str(cursor[0])), int(str(cursor[1])))
+        if place >= len(self._groups(epoch)):
+            epoch, place = epoch + 1, 0
+        return self._groups(epoch)[place], [epoch, place + 1]
+
+    def _groups(self, epoch: int) -> list[Codes]:
+        if self._known[0] != epoch:
+            rng = np.random.default_rng([self._seed, epoch])
+            self._known = (epoch, groups(self._lengths, self._tokens, rng))
+        return self._known[1]
+
+
 def _cut(order: Codes, lengths: npt.NDArray[np.int64], tokens: int) -> list[Codes]:
     """Rows in ascending order of length, cut where one more would pass the bound."""
     found, start = [], 0
@@ -44,8 +73,8 @@ def padded(codes: Sequence[Codes]) -> tuple[Codes, Codes]:
     """(B, T, 1) codes with 0 past each row's end, and (B,) lengths; T is at least 1."""
     lengths = np.array([len(row) for row in codes], np.int64)
     out = np.zeros((len(codes), max(1, int(lengths.max(initial=0))), 1), np.int64)
-    for row, own in zip(out, codes, strict=True):
-        row[: len(own), 0] = own
+    if len(codes):
+        out[np.arange(out.shape[1]) < lengths[:, None], 0] = np.concatenate(codes)
     return out, lengths
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from tidegate.nn.ops import TorchOps
 from tidegate.tasks.problem import LossName
 
 TINY = 1e-4
@@ -80,6 +81,38 @@ def cross_entropy(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) 
     return _weighted(own + smoothing * (-logs.mean(-1) - own), targets["weight"].to(logs.dtype))
 
 
+def tags(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """Of a tagger: -log p(tags | words) under the conditional random field, or word by word; a label of the sentence beside it.
+
+    Outputs: `chain` (B, T, K) with its weights, or `emissions` (B, T, K); `label` (B, L) logits. Targets: `y` (B, T), `lengths`
+    (B,), `smoothing` () of the word-by-word loss and of the label's, `label` (B,). Counted in words.
+    """
+    y, lengths = targets["y"], targets["lengths"]
+    words = (torch.arange(y.shape[1], device=y.device) < lengths[:, None]).to(torch.float32)
+    if "chain" in outputs:
+        own = -_log_probability(outputs, y, lengths)
+        found = Loss(own.sum(), lengths.sum().to(own.dtype))
+    else:
+        found = cross_entropy({"logits": outputs["emissions"]}, {**targets, "weight": words})
+    if "label" not in outputs:
+        return found
+    label = {"y": targets["label"], "weight": torch.ones_like(lengths), "smoothing": targets["smoothing"]}
+    return Loss(found.total + cross_entropy({"logits": outputs["label"]}, label).total, found.count)
+
+
+def _log_probability(outputs: Mapping[str, Tensor], y: Tensor, lengths: Tensor) -> Tensor:
+    """log p of each row's path, (B,)."""
+    scores = outputs["chain"]
+    weights = {part: outputs[f"chain.{part}"] for part in ("transitions", "start", "end")}
+    total, _ = TorchOps().crf(scores, lengths, weights)
+    valid = torch.arange(y.shape[1], device=y.device) < lengths[:, None]
+    steps = scores.gather(-1, y[..., None])[..., 0] * valid
+    pairs = weights["transitions"][y[:, :-1], y[:, 1:]] * valid[:, 1:]
+    last = y.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
+    ends = (weights["start"][y[:, 0]] + weights["end"][last]) * (lengths > 0)
+    return steps.sum(1) + pairs.sum(1) + ends - total
+
+
 def _known(y: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """The truths, 0 where they are masked: a NaN there would reach the gradient, as 0 times NaN."""
     return torch.where(targets["weight"] > 0, y, torch.zeros_like(y))
@@ -97,4 +130,5 @@ LOSSES: dict[LossName, Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Lo
     "negative_binomial": negative_binomial,
     "squared": squared,
     "cross_entropy": cross_entropy,
+    "tags": tags,
 }

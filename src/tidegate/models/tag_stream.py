@@ -1,0 +1,155 @@
+"""Tags word by word, each given as soon as a bounded number of words after it is known. In: words. Out: tags, and how sure.
+
+A net that reads both ways carries the state of its forward half exactly and reads backwards over the words ahead alone; the best
+path is decided over the same words, from the tag that was given last. With a look-ahead as long as the sentence the answers are
+those of the whole sentence wherever the best path and the path decided tag by tag agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.decode.labels import Floats
+from tidegate.decode.viterbi import NEVER, best_paths
+from tidegate.errors import ConfigError, DataError
+from tidegate.models.tag_core import Core
+from tidegate.runtime.predictor import operations
+from tidegate.spec import Recurrent, Spec
+
+Ints = npt.NDArray[np.int64]
+
+
+class Given(NamedTuple):
+    """The tag of one word of a stream."""
+
+    word: str
+    tag: str
+    probability: float  # of the tag, from what was known when it was given
+
+
+class Place(NamedTuple):
+    """Where B sentences stand."""
+
+    states: tuple[npt.NDArray[np.floating], ...]  # of each net, before the next word
+    before: Ints  # (B,) tag given last; -1 at the start
+
+
+@final
+class TagStream:
+    """One sentence after another, word by word.
+
+    Args:  look_ahead: words that are waited for before a tag is given, at least 0.
+    Raises: ConfigError.
+    """
+
+    def __init__(self, core: Core, look_ahead: int) -> None:
+        if isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 0:
+            raise ConfigError(f"look_ahead: expected a whole number of words, at least 0, got {look_ahead!r}")
+        self._core, self.look_ahead = core, look_ahead
+        self.reset()
+
+    def push(self, word: str) -> Given | None:
+        """Read a word; the tag of the word `look_ahead` words before it, None while there is none. Raises: DataError."""
+        if not isinstance(word, str) or not word or any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in word):
+            raise DataError(
+                f"word: expected a word that is not empty, without U+0000 and half letters, got {word!r}; leave it out"
+            )
+        self._ahead.append(word)
+        return self._give(closed=False) if len(self._ahead) > self.look_ahead else None
+
+    def finish(self) -> list[Given]:
+        """The sentence ends here: the tags that are still owed; the next word begins a new one."""
+        owed = []
+        while self._ahead:
+            owed.append(self._give(closed=True))
+        self.reset()
+        return owed
+
+    def reset(self) -> None:
+        """Forget the sentence."""
+        self._ahead: list[str] = []
+        self._place = start(self._core, 1)
+
+    def copy(self) -> TagStream:
+        """An independent stream at the same place."""
+        made = TagStream(self._core, self.look_ahead)
+        made._ahead, made._place = list(self._ahead), self._place
+        return made
+
+    def _give(self, *, closed: bool) -> Given:
+        tags, sure, self._place = step(self._core, self._place, [self._ahead], np.array([closed]))
+        word, code = self._ahead.pop(0), int(tags[0])
+        return Given(word, self._core.tags[code], float(sure[0]))
+
+
+def start(core: Core, rows: int) -> Place:
+    """Before the first word."""
+    return Place(tuple(net.initial_state(rows) for net in core.nets), np.full(rows, -1))
+
+
+def step(core: Core, place: Place, windows: Sequence[Sequence[str]], closed: npt.NDArray[np.bool_]) -> tuple[Ints, Floats, Place]:
+    """Tag the first word of each window.
+
+    Args:  windows: the word and those ahead of it, one word at least each. closed: (B,) whether the sentence ends with it.
+    Returns: tags (B,), their probabilities (B,), and the place after that word.
+    """
+    read = core.encode(windows)
+    rows = np.arange(len(windows))
+    whole = read.inputs(rows, None, None).of(core.nets[0].spec)
+    name = "chain" if core.decoder == "crf" else "emissions"
+    ran = [net.run(whole.arrays, state, whole.lengths) for net, state in zip(core.nets, place.states, strict=True)]
+    scores = np.asarray(sum(np.asarray(out.outputs[name], np.float64) for out in ran) / len(ran)) / core.temperature
+    lengths = read.lengths
+    if lengths.max() > 1:  # the state after one word, not after the window
+        one = {"words": np.ones_like(lengths), "letters": whole.lengths.get("letters"), "spelt": np.ones_like(lengths)}
+        counts = {port: count for port, count in one.items() if port in whole.lengths and count is not None}
+        ran = [net.run(whole.arrays, state, counts) for net, state in zip(core.nets, place.states, strict=True)]
+    states = tuple(np.where(_carried(net.spec), out.state, 0) for net, out in zip(core.nets, ran, strict=True))
+    tags, sure = _decided(core, scores, lengths, place.before, closed)
+    return tags, sure, Place(states, tags)
+
+
+def _decided(core: Core, scores: Floats, lengths: Ints, before: Ints, closed: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
+    """The first tag of the best path through each window, and its probability."""
+    transitions, first, last = (part / core.temperature for part in core.chain)
+    began = np.where((before < 0)[:, None], first, transitions[before])
+    scores = scores.copy()
+    scores[:, 0] += began
+    rows = np.flatnonzero(closed)
+    scores[rows, lengths[rows] - 1] += last
+    none = np.zeros(len(core.tags))
+    paths = best_paths(scores, lengths, transitions, none, none)
+    tags = paths.tags[:, 0, 0]
+    _, marginals = operations().crf(np.maximum(scores, NEVER), lengths, {"transitions": transitions, "start": none, "end": none})
+    return tags, marginals[np.arange(len(tags)), 0, tags]
+
+
+def _carried(spec: Spec) -> npt.NDArray[np.bool_]:
+    """(S,) which numbers of the state go on to the next word: not those of the halves that read backwards."""
+    parts = [np.zeros(0, bool)]
+    items = spec.items()
+    for block in spec.blocks:
+        if isinstance(block, Recurrent) and block.name not in items:
+            for layers, size in block.state().values():
+                parts.append(np.repeat(np.arange(layers) % block.directions == 0, size))
+    return np.concatenate(parts)
+
+
+def tagged(core: Core, sentences: Sequence[Sequence[str]], look_ahead: int) -> list[list[str]]:
+    """The tags that streams give, all sentences side by side."""
+    codes: list[list[int]] = [[] for _ in sentences]
+    place, left = start(core, len(sentences)), np.arange(len(sentences))
+    for at in range(max(map(len, sentences), default=0)):
+        kept = np.array([at < len(sentences[int(row)]) for row in left])
+        left, place = left[kept], Place(tuple(s[kept] for s in place.states), place.before[kept])
+        own = [sentences[int(row)] for row in left]
+        windows = [words[at : at + look_ahead + 1] for words in own]
+        closed = np.array([at + look_ahead + 1 >= len(words) for words in own])
+        tags, _, place = step(core, place, windows, closed)
+        for row, tag in zip(left, tags, strict=True):
+            codes[row].append(int(tag))
+    return [core.given(np.array(own, np.int64)) for own in codes]
