@@ -34,9 +34,11 @@ from tidegate.spec import (
     Attend,
     Block,
     Concat,
+    Crf,
     Dropout,
     Embed,
     Fold,
+    Gather,
     Last,
     Linear,
     Mix,
@@ -179,14 +181,27 @@ def check_row_alone_equals_row_in_batch(case: Case) -> None:
 
 
 def alone_of(case: Case, inputs: Arrays, lengths: Arrays, row: int) -> Arrays:
-    """One row without its padding."""
-    return {n: x[row : row + 1, : lengths[n][row]] if n in case.steps else x[row : row + 1] for n, x in inputs.items()}
+    """One row without its padding; items, which rows look up, are all there."""
+    kept = {n: x for n, x in inputs.items() if n in items_of(case)}
+    rows = {n: x[row : row + 1, : lengths[n][row]] if n in case.steps else x[row : row + 1] for n, x in inputs.items()}
+    return {**rows, **kept}
+
+
+def items_of(case: Case) -> set[str]:
+    """Ports whose rows are not those of the batch."""
+    return {port.name for port in case.spec.inputs if port.items}
+
+
+def taken_of(case: Case, arrays: Arrays, rows: npt.NDArray[np.int64]) -> Arrays:
+    """Some rows of every port but those of items."""
+    return {n: x if n in items_of(case) else x[rows] for n, x in arrays.items()}
 
 
 def _check_rows(case: Case, path: bool, inputs: Arrays, lengths: Arrays) -> None:
     whole = predict(case, inputs, lengths, native=path)
     for row in range(BATCH):
-        alone = predict(case, alone_of(case, inputs, lengths, row), None, native=path)
+        own = {n: lengths[n] for n in items_of(case)}
+        alone = predict(case, alone_of(case, inputs, lengths, row), own, native=path)
         np.testing.assert_allclose(alone.state[0], whole.state[row], **TOL["float64"])
         for name, y in alone.outputs.items():
             together = whole.outputs[name][row]
@@ -296,14 +311,13 @@ def bits_of_rows_and_batches(case: Case, dtype: str) -> None:
     predictor, inputs, lengths = Predictor(case.spec, case.weights(dtype), native=True), case.inputs(dtype), case.lengths()
     whole = predictor.run(inputs, None, lengths)
     for row in range(BATCH):
-        alone = predictor.run(alone_of(case, inputs, lengths, row))
+        alone = predictor.run(alone_of(case, inputs, lengths, row), None, {n: lengths[n] for n in items_of(case)})
         assert_bits(alone.state[0], whole.state[row], f"row {row} alone: state")
         for name, y in alone.outputs.items():
             together = whole.outputs[name][row]
             assert_bits(y[0], together[: y.shape[1]] if y.ndim == 3 else together, f"row {row} alone: {name}")
     for rows in (np.array([2, 0, 3]), np.arange(9) % BATCH, np.arange(61) * 3 % BATCH):
-        taken = {n: x[rows] for n, x in inputs.items()}
-        other = predictor.run(taken, None, {n: size[rows] for n, size in lengths.items()})
+        other = predictor.run(taken_of(case, inputs, rows), None, taken_of(case, lengths, rows))
         expected = Output({n: y[rows] for n, y in whole.outputs.items()}, whole.state[rows])
         _assert_output_bits(other, expected, f"{len(rows)} rows")
 
@@ -461,6 +475,29 @@ def _attended() -> Spec:
     )
 
 
+def _spelt() -> Spec:
+    """Words by code and by their letters, which stand once for every word of the batch; a chain of tags over them."""
+    return Spec(
+        inputs=(
+            Port(name="x", size=1, shape="tokens"),
+            Port(name="letters", size=1, shape="tokens", items=True),
+            Port(name="spelt", size=1, shape="tokens"),
+        ),
+        blocks=(
+            Embed(name="word", inputs=("x",), num_embeddings=3, embedding_dim=2),
+            Embed(name="letter", inputs=("letters",), num_embeddings=3, embedding_dim=2),
+            Recurrent(name="spell", inputs=("letter",), cell="lstm", input_size=2, hidden_size=3, bidirectional=True),
+            Last(name="ends", inputs=("spell",), both=True),
+            Gather(name="spelling", inputs=("ends", "spelt")),
+            Concat(name="both", inputs=("word", "spelling")),
+            Recurrent(name="read", inputs=("both",), cell="gru", input_size=8, hidden_size=3),
+            Linear(name="scores", inputs=("read",), input_size=3, output_size=4),
+            Crf(name="chain", inputs=("scores",), size=4),
+        ),
+        outputs=("chain",),
+    )
+
+
 def _next_token() -> Spec:
     """A language model's net: steps, and carries its state."""
     return Spec(
@@ -515,6 +552,7 @@ CASES: dict[str, Case] = {
     "autoregressive": Case(spec=_autoregressive()),
     "stacked": Case(spec=_stacked()),
     "tagger": Case(spec=_tagger(), refused="layer"),
+    "spelt": Case(spec=_spelt(), steps={"x": 6, "letters": 5, "spelt": 6}, refused="spell"),
     "next token": Case(spec=_next_token()),
     "linear before": Case(spec=_linear_before()),
     **{

@@ -27,7 +27,8 @@ from tidegate.cli.common import explained
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
-BUNDLED = {"weather.csv": "seattle-weather.csv", "reviews.csv": "reviews.csv"}  # as documents call them
+OWN = ("reviews.csv", "requests.conll", "requests.intents")
+BUNDLED = {"weather.csv": "seattle-weather.csv", **{name: name for name in OWN}}  # as documents call them
 GENERATED = {"options.md", "cli.md", "python.md"}
 LONG = {"demo"}  # its own test runs it; here its flags are checked
 SMALL = ["--steps", "10", "--hidden-size", "8"]  # appended to commands that train
@@ -211,7 +212,9 @@ def test_generated_pages_are_what_the_package_says() -> None:
     assert script("make_reference").stale() == [], "docs/reference is stale: run `make docs`"
 
 
-@pytest.mark.parametrize("name", [n for n in COMMANDS if n != "fit"] + [f"fit {task}" for task in TASKS] + ["check classify"])
+@pytest.mark.parametrize(
+    "name", [n for n in COMMANDS if n != "fit"] + [f"fit {task}" for task in TASKS] + ["check classify", "check tag"]
+)
 def test_the_examples_of_every_command_have_flags_that_exist(name: str) -> None:
     reference = script("make_reference")
     shown = reference.examples(name)

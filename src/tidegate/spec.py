@@ -243,8 +243,8 @@ class Gather:
 class Crf:
     """Scores of tags (B, T, size) under a linear-chain conditional random field (Lafferty et al. 2001).
 
-    The scores pass as they are; the weights say how well one tag follows another (row: before, column: after), begins and ends.
-    As an output of the model it gives these too: `name.transitions` (size, size), `name.start` and `name.end` (size,).
+    The scores pass as they are. The weights say how well one tag follows another (row: before, column: after), begins and ends;
+    the loss and the decoder read them beside the scores (blocks/crf.py, decode/viterbi.py).
     """
 
     kind: ClassVar[str] = "crf"

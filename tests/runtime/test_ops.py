@@ -25,6 +25,7 @@ OPS = pytest.mark.parametrize("ops", [pytest.param(NumpyOps(), id="numpy"), pyte
 RNG = np.random.default_rng(0)
 X, V = RNG.normal(size=(3, 4, 5)), RNG.normal(size=(3, 5))
 LENGTHS = np.array([4, 0, 2])
+CHAIN = (RNG.normal(size=(5, 5)), RNG.normal(size=5), RNG.normal(size=5))
 CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
     "linear": (lambda ops, x, w, b: ops.linear(x, w, b), (X, RNG.normal(size=(2, 5)), RNG.normal(size=2))),
     "linear without bias": (lambda ops, x, w: ops.linear(x, w, None), (V, RNG.normal(size=(2, 5)))),
@@ -59,6 +60,9 @@ CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
     "attend full rows": (lambda ops, s, x: ops.attend(s, x, None), (3 * X[..., 0], X)),
     "attend no steps": (lambda ops, s, x, n: ops.attend(s, x, n), (X[:, :0, 0], X[:, :0], LENGTHS * 0)),
     "dropout locked": (lambda ops, x: ops.dropout(x, 0.5, locked=True), (X,)),
+    "logsumexp": (lambda ops, x: ops.logsumexp(x), (X,)),
+    "crf": (lambda ops, x, n, a, s, e: ops.crf(x, n, {"transitions": a, "start": s, "end": e})[0], (X, LENGTHS, *CHAIN)),
+    "crf of full rows": (lambda ops, x, a, s, e: ops.crf(x, None, {"transitions": a, "start": s, "end": e})[1], (X, *CHAIN)),
     "divide_up": (lambda ops, n: ops.divide_up(n, 3), (np.arange(8),)),
 }
 

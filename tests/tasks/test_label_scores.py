@@ -31,7 +31,7 @@ def test_calibration_error_by_hand() -> None:
     chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]])
     truth = np.array([0, 1, 0, 0])
     # bins of .9: two sure by .9, one right -> .8; of .6: .6 against 1 -> .4; of 1: 0; over four texts
-    assert calibration_error(truth, chances) == pytest.approx((0.8 + 0.4 + 0.0) / 4)
+    assert calibration_error(chances.argmax(1) == truth, chances.max(1)) == pytest.approx((0.8 + 0.4 + 0.0) / 4)
 
 
 def test_what_does_not_fit_is_refused() -> None:

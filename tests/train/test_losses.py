@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -114,7 +116,7 @@ def test_the_student_t_of_many_degrees_is_the_gaussian() -> None:
 
 
 def test_every_loss_is_tested() -> None:
-    assert set(LOSSES) == {*PARAMETERS, *LABELS}
+    assert set(LOSSES) == {*PARAMETERS, *LABELS, "tags"}
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -138,3 +140,43 @@ def test_cross_entropy_of_a_masked_step_has_no_gradient_and_extremes_are_finite(
     assert float(loss.total.detach()) == pytest.approx(0.95 * 2e4)
     (gradient,) = torch.autograd.grad(loss.total, logits)
     assert torch.isfinite(gradient[0]).all()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_tags_word_by_word_are_cross_entropy_over_the_valid_words(smoothing: float) -> None:
+    rng = torch.Generator().manual_seed(1)
+    scores, y = torch.randn(3, 4, 5, generator=rng), torch.randint(0, 5, (3, 4), generator=rng)
+    lengths = torch.tensor([4, 0, 2])
+    targets = {"y": y, "lengths": lengths, "smoothing": torch.tensor(smoothing)}
+    found = LOSSES["tags"]({"emissions": scores}, targets)
+    valid = torch.arange(4) < lengths[:, None]
+    expected = torch.nn.functional.cross_entropy(scores[valid], y[valid], reduction="sum", label_smoothing=smoothing)
+    torch.testing.assert_close(found.total, expected)
+    assert float(found.count) == 6
+
+
+def test_tags_of_a_chain_are_minus_the_log_of_the_paths_share() -> None:
+    """All 3 ** 3 paths of a row have a probability, and these add up to 1; labels of sentences come on top."""
+    rng = torch.Generator().manual_seed(2)
+    outputs = {name: torch.randn(*shape, generator=rng, dtype=torch.float64) for name, shape in
+               (("chain", (1, 3, 3)), ("chain.transitions", (3, 3)), ("chain.start", (3,)), ("chain.end", (3,)))}  # fmt: skip
+    total = 0.0
+    for path in itertools.product(range(3), repeat=3):
+        targets = {"y": torch.tensor([path]), "lengths": torch.tensor([3]), "smoothing": torch.tensor(0.0)}
+        total += float(torch.exp(-LOSSES["tags"](outputs, targets).total))
+    assert total == pytest.approx(1.0, abs=1e-12)
+    labelled = {**outputs, "label": torch.tensor([[0.3, -1.0]], dtype=torch.float64)}
+    more = LOSSES["tags"](labelled, {**targets, "label": torch.tensor([1])})
+    own = torch.nn.functional.cross_entropy(labelled["label"], torch.tensor([1]))
+    assert float(more.total - LOSSES["tags"](outputs, targets).total) == pytest.approx(float(own))
+
+
+def test_a_row_without_words_adds_nothing() -> None:
+    outputs = {
+        "chain": torch.randn(1, 2, 3),
+        "chain.transitions": torch.randn(3, 3),
+        "chain.start": torch.randn(3),
+        "chain.end": torch.randn(3),
+    }
+    targets = {"y": torch.zeros(1, 2, dtype=torch.int64), "lengths": torch.tensor([0]), "smoothing": torch.tensor(0.0)}
+    assert float(LOSSES["tags"](outputs, targets).total) == 0.0

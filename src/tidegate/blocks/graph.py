@@ -78,10 +78,7 @@ def run(
         else:
             value = _FORWARD[type(block)](ops, block, own, sources)
         known[block.name] = value
-    outputs = {name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}
-    fields = [block for block in spec.blocks if isinstance(block, Crf) and block.name in outputs]
-    outputs |= {f"{b.name}.{part}": weights[f"{b.name}.{part}"] for b in fields for part in b.parameters()}
-    return Ran(outputs, final)
+    return Ran({name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}, final)
 
 
 def _entering(ops: Ops, x: Array, lengths: Array | None) -> Value:

@@ -11,8 +11,8 @@ from tidegate.models import Tagger, load
 from tidegate.models.tag_stream import Given
 
 EXAMPLE = """example:
-  echo "Ann left for New York" | tidegate stream names.safetensors --look-ahead 2
-  tail -f chat.txt | tidegate stream requests.safetensors            # a sentence a line; a tag as soon as it is given"""
+  tidegate stream names.safetensors --look-ahead 2        # a sentence a line on standard input; a tag as soon as it is given
+  tidegate stream requests.safetensors --words            # as in: tail -f chat.txt | tidegate stream requests.safetensors"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

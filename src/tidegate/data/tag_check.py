@@ -62,7 +62,9 @@ def _of_tags(found: Tagged) -> Iterator[Finding]:
         if broken:
             what = f"{len(broken):,} sentences have tags that break the scheme {scheme}"
             yield Finding("warning", what, _places(found, broken), "their spans are read as conlleval reads them.", len(broken))
-        alone = sorted(tag for tag in counts if not any(legal(before, tag, scheme) for before in (None, *counts)))
+        alone = sorted(
+            tag for tag in counts if not any(legal(before, tag, scheme) for before in (None, *counts) if before != tag)
+        )
         if alone:
             what = f"{len(alone)} tags can follow no other tag and begin no sentence: {', '.join(alone[:NAMED])}"
             yield Finding("warning", what, "", "no well-formed answer ever has them.", len(alone))

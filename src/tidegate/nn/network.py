@@ -14,7 +14,7 @@ from tidegate.blocks.graph import Ran, run
 from tidegate.blocks.weights import check_weights
 from tidegate.nn.init import initial_weights
 from tidegate.nn.ops import TorchOps
-from tidegate.spec import Spec
+from tidegate.spec import Crf, Spec
 
 
 @final
@@ -42,6 +42,11 @@ class Network(nn.Module):
         """Run the spec; dropout acts only where a generator is given."""
         ops = self._eval_ops if dropout_rng is None else TorchOps(dropout_rng)
         return run(ops, self.spec, self.weights(), inputs, lengths, state)
+
+    def chains(self) -> dict[str, Tensor]:
+        """The weights of conditional random fields, which the loss reads beside their scores."""
+        names = tuple(f"{block.name}." for block in self.spec.blocks if isinstance(block, Crf))
+        return {name: value for name, value in self.weights().items() if name.startswith(names)} if names else {}
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """A copy of the weights as NumPy arrays."""

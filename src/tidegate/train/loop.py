@@ -133,7 +133,7 @@ def _loss(
         return LOSSES[problem.loss](outputs, targets), None
     ran = network(inputs, lengths, carried, dropout_rng)
     kept = {name: ran.state[name].detach() for name in problem.carried} if problem.carried else None
-    return LOSSES[problem.loss](ran.outputs, targets), kept
+    return LOSSES[problem.loss]({**ran.outputs, **network.chains()}, targets), kept
 
 
 def _kept(carried: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor] | None:
