@@ -80,5 +80,11 @@ class Ops(Protocol):
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
         """(B, T) scores and (B, T, C) -> (B, C): the mean under the scores' softmax over valid steps, 0 for rows of length 0."""
 
+    def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:
+        """(B, U, A) and (B, S, A) -> (B, U, S): the softmax over each row's valid keys of q . k, or of v . tanh(q + k)."""
+
+    def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
+        """(B, U, S) and (B, S, C) -> (B, U, C): the sum of each row's valid values, weighted by the alignment."""
+
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

@@ -9,8 +9,14 @@ from tidegate.models.base import Model
 from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
+from tidegate.models.translator import Translator
 
-_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier, "generate": LanguageModel}
+_BY_TASK: dict[str, type[Model]] = {
+    "forecast": Forecaster,
+    "classify": Classifier,
+    "generate": LanguageModel,
+    "translate": Translator,
+}
 
 
 def load(path: PathLike) -> Model:
@@ -25,4 +31,4 @@ def load(path: PathLike) -> Model:
     return _BY_TASK[task]._from_file(file, str(path))
 
 
-__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "load"]
+__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "Translator", "load"]

@@ -153,6 +153,21 @@ class TorchOps:
         weights = torch.where(valid, weights, torch.zeros_like(weights))
         return (weights[:, None] @ torch.where(valid[..., None], x, torch.zeros_like(x)))[:, 0]
 
+    def match(self, queries: Tensor, keys: Tensor, lengths: Tensor | None, v: Tensor | None) -> Tensor:
+        """The softmax over each row's valid keys; 0 for rows without any."""
+        if v is None:
+            scores = queries @ keys.transpose(1, 2)
+        else:
+            scores = torch.tanh(queries[:, :, None] + keys[:, None]) @ v
+        if lengths is None or keys.shape[1] == 0:
+            return torch.softmax(scores, -1)
+        past = (torch.arange(keys.shape[1], device=keys.device) >= lengths[:, None])[:, None]
+        return torch.softmax(scores.masked_fill(past, -1e30), -1).masked_fill(past, 0.0)  # -inf: NaN in rows of length 0
+
+    def blend(self, alignment: Tensor, values: Tensor, lengths: Tensor | None) -> Tensor:
+        """The values' mean under the alignment, which is 0 past each row's length."""
+        return alignment @ values
+
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""
         return -torch.div(-lengths, size, rounding_mode="floor")

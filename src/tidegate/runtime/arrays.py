@@ -56,6 +56,14 @@ class ArrayOps(ABC):
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
         """The mean over each row's valid steps under the scores' softmax."""
 
+    @abstractmethod
+    def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:
+        """The softmax over each row's valid keys of q . k, or of v . tanh(q + k)."""
+
+    @abstractmethod
+    def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
+        """The values' mean under the alignment."""
+
     def embed(self, table: Array, codes: Array) -> Array:
         """Rows of the table."""
         return table[codes]
