@@ -20,7 +20,8 @@ _HOME = {
     "LanguageModel": "models", "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors",
     "Stream": "runtime",
     "Table": "data.table", "TaskError": "errors",
-    "TidegateError": "errors", "Translator": "models", "check": "data.check", "get_num_threads": "native", "load": "models", "nn": "",
+    "TidegateError": "errors", "Translator": "models", "check": "data.check", "get_num_threads": "native", "load": "models",
+    "nn": "",
     "read_table": "data.table", "set_num_threads": "native",
 }  # fmt: skip
 __all__ = sorted([*_HOME, "__version__"])

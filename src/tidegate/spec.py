@@ -233,7 +233,7 @@ class Attend:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """How much each query attends to each key: queries (B, U, size), keys (B, S, size) -> alignment (B, U, S), rows that sum to 1.
+    """How much each query attends to each key: queries (B, U, size), keys (B, S, size) -> alignment (B, U, S), sums of 1.
 
     A softmax over each row's valid keys of q . k ("dot": Luong et al. 2015, whose "general" form is a Linear on the keys before
     it) or of v . tanh(q + k) ("additive": Bahdanau et al. 2015). A row without keys gives 0.

@@ -44,7 +44,7 @@ class Member(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Core:
-    """Everything that answers: tokenizers, nets, and the options that shape them. longest: tokens of training's longest target."""
+    """Everything that answers: tokenizers, nets, and the options that shape them. longest: tokens of the longest known target."""
 
     options: TranslateOptions
     source: Tokenizer

@@ -85,7 +85,7 @@ def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive:
 def _parts(
     pairs: Pairs, held_back: Pairs | None, options: TranslateOptions
 ) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
-    """Sources and targets to train on, and those held back: whole groups of pairs with one source, so that none stands in both."""
+    """Sources and targets to train on, and those held back: all pairs of a source together, so that none stands in both."""
     if held_back is not None:
         return (list(pairs.sources), list(pairs.targets)), (list(held_back.sources), list(held_back.targets))
     sources = sorted(set(pairs.sources))

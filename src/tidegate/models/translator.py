@@ -158,8 +158,8 @@ class Translator(Model):
         """The best answer to a text, or to each of several.
 
         Args:  beam: hypotheses kept at each step; 1 is greedy. length_penalty: alpha of score = log p / ((5 + length) / 6)^alpha;
-            0 prefers short answers, 1 hardly. no_repeat_ngram: no run of so many tokens twice in an answer; 0: it may. max_length:
-            tokens of an answer; none: twice the source's and 20, within what training saw.
+            0 prefers short answers, 1 hardly. no_repeat_ngram: no run of so many tokens twice in an answer; 0: it may.
+            max_length: tokens of an answer; none: twice the source's and 20, within what training saw.
         A source without a token is answered by an empty text. Tokens that training never had are read as unknown, and never said.
         Raises: DataError; ConfigError; TaskError before `fit`.
         """
@@ -169,8 +169,8 @@ class Translator(Model):
         return answers[0] if isinstance(texts, str) else answers
 
     def n_best(
-        self, texts: Sequence[str] | Path, count: int = 5, *, beam: int = 5, length_penalty: float = 0.0, no_repeat_ngram: int = 0,
-        max_length: int | None = None,
+        self, texts: Sequence[str] | Path, count: int = 5, *, beam: int = 5, length_penalty: float = 0.0,
+        no_repeat_ngram: int = 0, max_length: int | None = None,
     ) -> list[list[Answer]]:  # fmt: skip
         """At most `count` answers to each text, best first, with their scores and probabilities. Others: as of `translate`."""
         core = self._ready()

@@ -155,10 +155,7 @@ class TorchOps:
 
     def match(self, queries: Tensor, keys: Tensor, lengths: Tensor | None, v: Tensor | None) -> Tensor:
         """The softmax over each row's valid keys; 0 for rows without any."""
-        if v is None:
-            scores = queries @ keys.transpose(1, 2)
-        else:
-            scores = torch.tanh(queries[:, :, None] + keys[:, None]) @ v
+        scores = queries @ keys.transpose(1, 2) if v is None else torch.tanh(queries[:, :, None] + keys[:, None]) @ v
         if lengths is None or keys.shape[1] == 0:
             return torch.softmax(scores, -1)
         past = (torch.arange(keys.shape[1], device=keys.device) >= lengths[:, None])[:, None]

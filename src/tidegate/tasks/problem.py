@@ -77,8 +77,8 @@ class Rolled:
 class Unrolled:
     """A decoder of tokens that is run step by step: its own outputs are fed back (`Batch.own`), or what attention made of a step.
 
-    handed: outputs of the encoder that the decoder reads. port: the decoder's tokens. feed: an output of the decoder that its next
-    step reads through the port `feed`; None: nothing, and batches without `own` run all steps at once.
+    handed: outputs of the encoder that the decoder reads. port: the decoder's tokens. feed: an output of the decoder that its
+    next step reads through the port `feed`; None: nothing, and batches without `own` run all steps at once.
     """
 
     encoder: Spec
