@@ -166,7 +166,8 @@ class TranslateProblem:
             "y": y[..., 0], "weight": known.astype(np.float32), "smoothing": np.array(smoothing, np.float32),
         }  # fmt: skip
         own = rng.random(previous.shape[:2]) < share if rng is not None and share > 0 else None
-        return Batch({"source": sources, "previous": previous}, targets, {"source": source_lengths, "previous": lengths}, own=own)
+        # The targets' lengths are not passed on: the decoder reads forwards, and what stands past an end weighs 0 in the loss.
+        return Batch({"source": sources, "previous": previous}, targets, {"source": source_lengths}, own=own)
 
 
 def pair_groups(pairs: CodedPairs, tokens: int, rng: np.random.Generator | None = None) -> list[Codes]:
