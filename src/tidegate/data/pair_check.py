@@ -83,12 +83,12 @@ def _twice(pairs: Pairs) -> Iterator[Finding]:
 def _unlike(pairs: Pairs) -> Iterator[Finding]:
     """Pairs of wildly different lengths, by the usual share: often lines that slipped."""
     lengths = np.array([(len(a), len(b)) for a, b in _rows(pairs)], float)
-    there = (lengths.min(1) > 0) & (lengths.max(1) >= LEAST_LETTERS)
+    there = lengths.min(1) > 0
     if there.sum() < 2:
         return
     shares = np.log(np.maximum(lengths[:, 1], 1) / np.maximum(lengths[:, 0], 1))
-    far = there & (np.abs(shares - np.median(shares[there])) > np.log(UNLIKE))
-    odd = np.flatnonzero(far).tolist()
+    far = np.abs(shares - np.median(shares[there])) > np.log(UNLIKE)
+    odd = np.flatnonzero(there & far & (lengths.max(1) >= LEAST_LETTERS)).tolist()
     if odd:
         what = f"{len(odd):,} pairs are of wildly different lengths, {UNLIKE:g} times off the usual share"
         yield Finding("warning", what, places(pairs.place, odd), "they are trained on; look whether lines slipped.", len(odd))
