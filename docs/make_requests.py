@@ -2,7 +2,7 @@
 
     python docs/make_requests.py
 
-requests.conll has a word and its tag a line (IOB2), an empty line between sentences; requests.intents the intent of each sentence.
+requests.conll has a word and its tag a line (IOB2), an empty line between sentences; requests.intents the intent of each.
 The sentences come from templates made up here and are free for any use. A name that is a place in one sentence is a person in
 another, so that the words around it must be read.
 """

@@ -32,6 +32,7 @@ from tidegate.spec import (
     Activation,
     Add,
     Attend,
+    Blend,
     Block,
     Concat,
     Crf,
@@ -41,6 +42,7 @@ from tidegate.spec import (
     Gather,
     Last,
     Linear,
+    Match,
     Mix,
     Norm,
     Pool,
@@ -53,6 +55,8 @@ from tidegate.spec import (
     spec_from_plain,
     spec_to_plain,
 )
+from tidegate.tasks.translate import TranslateOptions
+from tidegate.tasks.translate_nets import build_nets
 
 # Rounding of sums of some dozen terms over some dozen steps: a few hundred units in the last place of numbers near 1.
 TOL = {"float64": {"atol": 1e-12, "rtol": 1e-10}, "float32": {"atol": 2e-6, "rtol": 1e-5}}
@@ -204,9 +208,17 @@ def _check_rows(case: Case, path: bool, inputs: Arrays, lengths: Arrays) -> None
         alone = predict(case, alone_of(case, inputs, lengths, row), own, native=path)
         np.testing.assert_allclose(alone.state[0], whole.state[row], **TOL["float64"])
         for name, y in alone.outputs.items():
-            together = whole.outputs[name][row]
-            assert not together[y.shape[1] :].any() if y.ndim == 3 else True, "outputs past the length are 0"
-            np.testing.assert_allclose(y[0], together[: y.shape[1]] if y.ndim == 3 else together, **TOL["float64"])
+            np.testing.assert_allclose(y[0], _within(whole.outputs[name][row], y), **TOL["float64"])
+
+
+def _within(together: npt.NDArray[np.generic], alone: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """The part of a row of a batch that the row alone has; beyond its steps, and an alignment's keys, stands 0."""
+    if alone.ndim != 3:
+        return together
+    steps, width = alone.shape[1:]
+    assert not together[steps:].any(), "outputs past the length are 0"
+    assert not together[:, width:].any(), "weights past the keys are 0"
+    return together[:steps, :width]
 
 
 def check_padding_value_is_irrelevant(case: Case) -> None:
@@ -314,8 +326,7 @@ def bits_of_rows_and_batches(case: Case, dtype: str) -> None:
         alone = predictor.run(alone_of(case, inputs, lengths, row), None, {n: lengths[n] for n in items_of(case)})
         assert_bits(alone.state[0], whole.state[row], f"row {row} alone: state")
         for name, y in alone.outputs.items():
-            together = whole.outputs[name][row]
-            assert_bits(y[0], together[: y.shape[1]] if y.ndim == 3 else together, f"row {row} alone: {name}")
+            assert_bits(y[0], _within(whole.outputs[name][row], y), f"row {row} alone: {name}")
     for rows in (np.array([2, 0, 3]), np.arange(9) % BATCH, np.arange(61) * 3 % BATCH):
         other = predictor.run(taken_of(case, inputs, rows), None, taken_of(case, lengths, rows))
         expected = Output({n: y[rows] for n, y in whole.outputs.items()}, whole.state[rows])
@@ -498,6 +509,33 @@ def _spelt() -> Spec:
     )
 
 
+def _aligned(scoring: str, size: int = 3) -> Case:
+    """Queries look at keys and blend values of another length."""
+    ports = [Port(name=n, size=k) for n, k in (("x", size), ("keys", size), ("values", 2))]
+    blocks = (
+        Match(name="alignment", inputs=("x", "keys"), size=size, scoring=scoring),
+        Blend(name="y", inputs=("alignment", "values")),
+    )
+    spec = Spec(inputs=tuple(ports), blocks=blocks, outputs=("alignment", "y"))
+    return Case(spec=spec, steps={"x": 5, "keys": 7, "values": 7}, refused="alignment")
+
+
+def _from_vector(cell: str) -> Case:
+    """A recurrent block whose whole initial state is a vector."""
+    size = 2 * 4 * (2 if cell == "lstm" else 1)
+    block = Recurrent(name="layer", inputs=("x", "start"), cell=cell, input_size=3, hidden_size=4, num_layers=2)
+    ports = (Port(name="x", size=3), Port(name="start", size=size, shape="vector"))
+    return Case(spec=Spec(inputs=ports, blocks=(block,), outputs=("layer",)), refused="layer")
+
+
+def _translator(part: str, **options: object) -> Case:
+    """An encoder-decoder's parts, with tied vectors."""
+    own = TranslateOptions(hidden_size=6, embedding_dim=5, dropout=0.2, **options)
+    spec = getattr(build_nets(own, 4, 4), part)
+    steps = {port.name: 4 if port.name == "previous" else 6 for port in spec.inputs if port.shape in TIMED}
+    return Case(spec=spec, steps=steps, refused="written" if part == "decoder" else "read" if own.bidirectional else "context")
+
+
 def _next_token() -> Spec:
     """A language model's net: steps, and carries its state."""
     return Spec(
@@ -534,6 +572,13 @@ CASES: dict[str, Case] = {
     "embed tokens": _one(Embed(name="y", inputs=("x",), num_embeddings=3, embedding_dim=4, column=1), form="tokens", size=2),
     **{f"pool {how}": _one(Pool(name="y", inputs=("x",), how=how), refused="y") for how in ("mean", "max")},
     "attend": Case(spec=_attended(), refused="y"),
+    **{f"align {scoring}": _aligned(scoring) for scoring in ("dot", "additive")},
+    **{f"{cell} from a vector": _from_vector(cell) for cell in ("rnn_tanh", "lstm", "gru")},
+    "translator": _translator("joined", shared=True),
+    "translator additive": _translator("joined", attention="additive", input_feeding=True, cell="gru", num_layers=2),
+    "translator without attention": _translator("joined", attention="none", bidirectional=False, tied=False),
+    "translator's encoder": _translator("encoder"),
+    "translator's decoder": _translator("decoder", num_layers=2),
     "dropout locked": _one(Dropout(name="y", inputs=("x",), p=0.5, locked=True)),
     "norm": _one(Norm(name="y", inputs=("x",), size=3)),
     "concat": _one(Concat(name="y", inputs=("x", "x"))),
@@ -587,4 +632,5 @@ WIDE: dict[str, Case] = {
     **{f"wide {cell}": _wide(cell) for cell in ("rnn_tanh", "rnn_relu", "lstm", "gru")},
     "wide gru x 2": _wide("gru", num_layers=2),
     "wide lstm both ways": _wide("lstm", bidirectional=True),
+    **{f"wide align {scoring}": _aligned(scoring, 70) for scoring in ("dot", "additive")},
 }

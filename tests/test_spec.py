@@ -107,7 +107,10 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
         "block 'y': starts at the state of 'a', which has none of the form",
     ),
     "state of another cell": ((rec("a", cell="lstm"), rec("y", ("x", "a"))), "block 'y': starts at the state of 'a'"),
-    "state of no cell": ((lin("a"), rec("y", ("x", "a"))), "block 'y': starts at the state of 'a'"),
+    "state of no cell": (
+        (lin("a"), rec("y", ("x", "a"))),
+        "block 'y': expected to start at a recurrent block or at a vector of 3",
+    ),
 }
 
 

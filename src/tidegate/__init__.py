@@ -21,7 +21,8 @@ _HOME = {
     "Stream": "runtime",
     "Tagger": "models",
     "Table": "data.table", "TaskError": "errors",
-    "TidegateError": "errors", "check": "data.check", "get_num_threads": "native", "load": "models", "nn": "",
+    "TidegateError": "errors", "Translator": "models", "check": "data.check", "get_num_threads": "native", "load": "models",
+    "nn": "",
     "read_table": "data.table", "set_num_threads": "native",
 }  # fmt: skip
 __all__ = sorted([*_HOME, "__version__"])
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         TaskError,
         TidegateError,
     )
-    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, Tagger, load
+    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, Tagger, Translator, load
     from tidegate.native import get_num_threads, set_num_threads
     from tidegate.runtime import Predictor, Stream
     from tidegate.tasks.evaluation import Evaluation

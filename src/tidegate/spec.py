@@ -41,7 +41,10 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """y = x W^T + b over the last axis: (..., input_size) -> (..., output_size)."""
+    """y = x W^T + b over the last axis: (..., input_size) -> (..., output_size).
+
+    table: the name under which W stands where several blocks share it (tied embeddings, Press & Wolf 2017); none: its own.
+    """
 
     kind: ClassVar[str] = "linear"
     name: str
@@ -49,6 +52,7 @@ class Linear:
     input_size: int
     output_size: int
     bias: bool = True
+    table: str | None = None
 
     def parameters(self) -> dict[str, Shape]:
         """Weights by name, in PyTorch's layout."""
@@ -70,7 +74,7 @@ class Activation:
 class Embed:
     """Rows of a table: codes (B, size) -> (B, embedding_dim), tokens (B, T, size) -> (B, T, embedding_dim), from one column.
 
-    Code 0 is kept for what was not seen in training.
+    Code 0 is kept for what was not seen in training. table: the name of the table where several blocks share it.
     """
 
     kind: ClassVar[str] = "embed"
@@ -80,6 +84,7 @@ class Embed:
     embedding_dim: int
     column: int = 0
     std: float = 0.02  # of the values at initialisation
+    table: str | None = None
 
     def parameters(self) -> dict[str, Shape]:
         """The table."""
@@ -90,8 +95,8 @@ class Embed:
 class Recurrent:
     """RNN, LSTM or GRU over time: (B, T, input_size) -> (B, T, D*hidden_size), stacked and bidirectional.
 
-    A second input names a recurrent block with a state of the same form: its final state is this one's initial state
-    (encoder-decoder).
+    A second input gives the initial state (encoder-decoder): a recurrent block with a state of the same form, whose final state
+    it is; or a vector that holds it, part after part of `state()`, each layer after layer.
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -258,6 +263,34 @@ class Crf:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Match:
+    """How much each query attends to each key: queries (B, U, size), keys (B, S, size) -> alignment (B, U, S), sums of 1.
+
+    A softmax over each row's valid keys of q . k ("dot": Luong et al. 2015, whose "general" form is a Linear on the keys before
+    it) or of v . tanh(q + k) ("additive": Bahdanau et al. 2015). A row without keys gives 0.
+    """
+
+    kind: ClassVar[str] = "match"
+    name: str
+    inputs: tuple[str, ...]
+    size: int
+    scoring: Literal["dot", "additive"] = "dot"
+
+    def parameters(self) -> dict[str, Shape]:
+        """v, of additive scoring."""
+        return {"weight": (self.size,)} if self.scoring == "additive" else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """The values' mean under an alignment: (B, U, S) and values (B, S, C) -> (B, U, C)."""
+
+    kind: ClassVar[str] = "blend"
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """A learned vector for each step, added to the input: (B, T, size) with T <= steps, first row first."""
 
@@ -308,11 +341,22 @@ Block: TypeAlias = (
     | Attend
     | Gather
     | Crf
+    | Match
+    | Blend
     | Position
     | Mix
     | Take
 )
-_ARITY = {"concat": (1, 16), "add": (2, 16), "recurrent": (1, 2), "mix": (2, 2), "attend": (2, 2), "gather": (2, 2)}
+_ARITY = {
+    "concat": (1, 16),
+    "add": (2, 16),
+    "recurrent": (1, 2),
+    "mix": (2, 2),
+    "attend": (2, 2),
+    "match": (2, 2),
+    "blend": (2, 2),
+    "gather": (2, 2),
+}
 
 
 @final
@@ -330,8 +374,8 @@ class Spec:
             raise ConfigError("\n".join(f"spec: {fault}" for fault in faults))
 
     def parameters(self) -> dict[str, Shape]:
-        """Every weight of the model as `block.weight`, with its shape."""
-        return {f"{b.name}.{n}": s for b in self.blocks for n, s in block_parameters(b).items()}
+        """Every weight of the model as `block.weight`, with its shape; one that blocks share stands once, as `table.weight`."""
+        return {weight_name(b, n): s for b in self.blocks for n, s in block_parameters(b).items()}
 
     def state(self) -> dict[str, Shape]:
         """The state of one row as `block.part`, with its shape; the parts stand one after the other in one flat row.
@@ -372,7 +416,13 @@ def block_parameters(block: Block) -> Mapping[str, Shape]:
     return {} if isinstance(block, _WEIGHTLESS) else block.parameters()
 
 
-_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Gather, Mix, Take)
+def weight_name(block: Block, name: str) -> str:
+    """The model's name for a weight of a block."""
+    table = block.table if isinstance(block, (Embed, Linear)) and name == "weight" else None
+    return f"{table or block.name}.{name}"
+
+
+_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Gather, Blend, Mix, Take)
 
 
 def spec_to_plain(spec: Spec) -> Plain:
@@ -404,6 +454,7 @@ def _faults(spec: Spec) -> Iterator[str]:
                 yield f"block {block.name!r}: reads {name!r}, which does not stand before it; {nearest(name, known)}"
         yield from _size_faults(block)
         known.add(block.name)
+    yield from _table_faults(spec, known)
     if not spec.outputs:
         yield "no output is named"
     for name in spec.outputs:
@@ -411,6 +462,19 @@ def _faults(spec: Spec) -> Iterator[str]:
             yield f"output {name!r}: no such block; {nearest(name, known)}"
         if spec.outputs.count(name) > 1:
             yield f"output {name!r}: stands twice"
+
+
+def _table_faults(spec: Spec, known: set[str]) -> Iterator[str]:
+    """Tables that several blocks share."""
+    shapes: dict[str, Shape] = {}
+    for block in spec.blocks:
+        table = block.table if isinstance(block, (Embed, Linear)) else None
+        if table is None:
+            continue
+        yield from _name_faults(table, known)
+        shape = block_parameters(block)["weight"]
+        if shapes.setdefault(table, shape) != shape:
+            yield f"block {block.name!r}: its table {table!r} has the shape {shapes[table]}, and it needs {shape}"
 
 
 def _name_faults(name: str, known: set[str]) -> Iterator[str]:
@@ -461,14 +525,23 @@ def _width_faults(spec: Spec) -> Iterator[str]:
     try:
         for block in spec.blocks:
             edges[block.name] = _edge(block, [edges[name] for name in block.inputs])
-            if isinstance(block, Recurrent) and len(block.inputs) == 2 and states.get(block.inputs[1]) != block.state():
-                raise _Fault(f"starts at the state of {block.inputs[1]!r}, which has none of the form {block.state()}")
+            if isinstance(block, Recurrent) and len(block.inputs) == 2:
+                _check_start(block, states.get(block.inputs[1]), edges[block.inputs[1]])
     except _Fault as fault:
         yield f"block {block.name!r}: {fault}"
         return
     for name in spec.outputs:
         if edges[name].rows:
             yield f"output {name!r}: its rows are items of {edges[name].rows!r}, not those of the batch; gather them first"
+
+
+def _check_start(block: Recurrent, state: Mapping[str, Shape] | None, edge: _Edge) -> None:
+    """What a recurrent block starts at. Raises: _Fault."""
+    if state is None:
+        size = sum(size_of(shape) for shape in block.state().values())
+        _need(edge == _Edge("vector", size), f"to start at a recurrent block or at a vector of {size}", edge)
+    elif state != block.state():
+        raise _Fault(f"starts at the state of {block.inputs[1]!r}, which has none of the form {block.state()}")
 
 
 def _edge(block: Block, sources: list[_Edge]) -> _Edge:
@@ -491,6 +564,16 @@ def _edge(block: Block, sources: list[_Edge]) -> _Edge:
 
 def _same_rows(block: Block, sources: list[_Edge]) -> _Edge:
     first = sources[0]
+    if isinstance(block, Blend):
+        _need(first.form == "alignment", "an alignment", first)
+        _need(sources[1].form == "sequence", "a sequence of values", sources[1])
+        return sources[1]
+    for source in sources:
+        _need(source.form != "alignment", "a sequence or a vector", source)
+    if isinstance(block, Match):
+        for source in sources:
+            _need(source == _Edge("sequence", block.size), f"a sequence of {block.size}", source)
+        return _Edge("alignment", 0)
     if isinstance(block, (Concat, Add)):
         return _side_by_side(block, sources)
     if isinstance(block, Mix):

@@ -287,7 +287,7 @@ def test_reset_is_a_new_stream() -> None:
     ("case", "reason"),
     [
         ("gru both ways", "block 'layer' is bidirectional and reads the future"),
-        ("encoder-decoder gru", "block 'decoder' starts at the end of another block"),
+        ("encoder-decoder gru", "block 'decoder' starts at a state that other blocks give"),
         ("fold", "block 'y' works on segments of 3 steps"),
         ("unfold", "block 'y' works on segments of 3 steps"),
         ("last", "block 'y' depends on the place in the sequence"),

@@ -15,6 +15,7 @@ from tidegate.spec import (
     Activation,
     Add,
     Attend,
+    Blend,
     Block,
     Concat,
     Crf,
@@ -24,6 +25,7 @@ from tidegate.spec import (
     Gather,
     Last,
     Linear,
+    Match,
     Mix,
     Norm,
     Pool,
@@ -33,6 +35,8 @@ from tidegate.spec import (
     Take,
     Unfold,
     block_parameters,
+    size_of,
+    weight_name,
 )
 
 
@@ -68,7 +72,7 @@ def run(
     final: dict[str, Array] = {}
     items = spec.items()
     for block in spec.blocks:
-        own = {name: weights[f"{block.name}.{name}"] for name in block_parameters(block)}
+        own = {name: weights[weight_name(block, name)] for name in block_parameters(block)}
         sources = [known[name] for name in block.inputs]
         if isinstance(block, Recurrent):
             value = _recurrent(ops, block, own, sources, state or {})
@@ -89,9 +93,18 @@ def _entering(ops: Ops, x: Array, lengths: Array | None) -> Value:
 def _recurrent(ops: Ops, block: Recurrent, own: Mapping[str, Array], sources: list[Value], state: Mapping[str, Array]) -> Value:
     given = {part: state[f"{block.name}.{part}"] for part in block.state() if f"{block.name}.{part}" in state}
     if not given and len(sources) == 2:
-        given = dict(sources[1].state or {})
+        given = _parted(ops, block, sources[1].x) if sources[1].state is None else dict(sources[1].state)
     y, final = ops.recurrent(block, own, sources[0].x, sources[0].lengths, given or None)
     return Value(y, sources[0].lengths, final)
+
+
+def _parted(ops: Ops, block: Recurrent, flat: Array) -> dict[str, Array]:
+    """A state out of a vector that holds it: (B, sum of L*D*H) -> (L*D, B, H) a part."""
+    parts, start = {}, 0
+    for name, (layers, size) in block.state().items():
+        rows = [flat[:, start + k * size : start + (k + 1) * size] for k in range(layers)]
+        parts[name], start = ops.stack(rows, 0), start + size_of((layers, size))
+    return parts
 
 
 def _linear(ops: Ops, block: Linear, own: Mapping[str, Array], sources: list[Value]) -> Value:
@@ -187,6 +200,19 @@ def _crf(ops: Ops, block: Crf, own: Mapping[str, Array], sources: list[Value]) -
     return Value(sources[0].x, sources[0].lengths)
 
 
+def _match(ops: Ops, block: Match, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    queries, keys = sources
+    return Value(ops.match(queries.x, keys.x, keys.lengths, own.get("weight")), queries.lengths)
+
+
+def _blend(ops: Ops, block: Blend, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    alignment, values = sources
+    if alignment.x.shape[2] != values.x.shape[1]:
+        expected = f"{alignment.x.shape[2]} values, one a key"
+        raise ShapeError(f"block {block.name!r}: expected {expected}, got {values.x.shape[1]}")
+    return Value(ops.blend(alignment.x, values.x, values.lengths), alignment.lengths)
+
+
 def _position(ops: Ops, block: Position, own: Mapping[str, Array], sources: list[Value]) -> Value:
     steps = sources[0].x.shape[1]
     if steps > block.steps:
@@ -218,6 +244,8 @@ _FORWARD: dict[type[Block], Callable[..., Value]] = {  # each takes the block of
     Attend: _attend,
     Gather: _gather,
     Crf: _crf,
+    Match: _match,
+    Blend: _blend,
     Position: _position,
     Mix: _mix,
     Take: _take,

@@ -86,5 +86,11 @@ class Ops(Protocol):
     def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
         """A conditional random field: log-partition (B,) and marginals (B, T, K); blocks/crf.py or a faster one."""
 
+    def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:
+        """(B, U, A) and (B, S, A) -> (B, U, S): the softmax over each row's valid keys of q . k, or of v . tanh(q + k)."""
+
+    def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
+        """(B, U, S) and (B, S, C) -> (B, U, C): the sum of each row's valid values, weighted by the alignment."""
+
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

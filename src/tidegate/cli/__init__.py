@@ -20,23 +20,24 @@ from tidegate.errors import ConfigError, TidegateError, nearest
 COMMANDS = {
     "demo": "fit, score beside naive forecasts, draw and report, on bundled weather data",
     "fit": "train a model on a data file",
-    "predict": "forecast, sort texts, or tag words, with a trained model",
+    "predict": "forecast, sort texts, tag words, or translate, with a trained model",
     "evaluate": "score a trained model on a data file, beside the methods that need no net",
     "backtest": "rolling-origin evaluation: several cutoffs, nothing seen after them",
     "generate": "write text with a trained language model",
     "stream": "tag words as they come, with a trained tagger",
-    "plot": "draw a forecast, or the history of a training run",
+    "plot": "draw a forecast, what a translator looks at, or the history of a training run",
     "info": "what is in a model file",
     "check": "look at a data file before training",
 }
 DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
-TASKS = ("forecast", "classify", "generate", "tag")
-PARTED = {"fit": TASKS[1:], "check": ("classify", "tag")}  # commands with a module of their own for a task
+TASKS = ("forecast", "classify", "generate", "tag", "translate")
+PARTED = {"fit": TASKS[1:], "check": ("classify", "tag", "translate")}  # commands with a module of their own for a task
 OVERVIEW = """example:
   tidegate demo
   tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors
   tidegate fit classify reviews.csv --text review --label stars -o reviews.safetensors
   tidegate fit tag wikigold.conll.txt -o names.safetensors
+  tidegate fit translate train.de --target train.en -o de-en.safetensors
   tidegate COMMAND --help
 
 exit status: 0 done; 1 done, and something was found (check); 2 an error that you can mend; 130 interrupted by Ctrl-C"""

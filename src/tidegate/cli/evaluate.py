@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from typing import cast
 
 from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, text_or_whole, wrapped
+from tidegate.cli.pairs import add_pair_columns, add_search, pair_columns_of, search_of
 from tidegate.cli.texts import add_text_columns, tag_columns_of, text_columns_of
 from tidegate.errors import ConfigError, TaskError
-from tidegate.models import Classifier, Forecaster, LanguageModel, Tagger, load
+from tidegate.models import Classifier, Forecaster, LanguageModel, Tagger, Translator, load
 from tidegate.models.language_model import Score
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.label_scores import LabelEvaluation
+from tidegate.tasks.text_scores import USUAL, Measure, TextEvaluation
 
 EXAMPLE = """example:
   tidegate evaluate weather.safetensors newer.csv                            # a forecaster: the last horizon of the file
   tidegate evaluate weather.safetensors newer.csv --against prophet=prophet.csv --output figures/
   tidegate evaluate reviews.safetensors test.csv --text review --label stars  # a classifier: accuracy, confusion, calibration
   tidegate evaluate names.safetensors test.conll --look-ahead 0,2,4          # a tagger: F1 or accuracy; what waiting is worth
-  tidegate evaluate plays.safetensors test.txt                               # a language model: perplexity, bits a letter"""
+  tidegate evaluate plays.safetensors test.txt                               # a language model: perplexity, bits a letter
+  tidegate evaluate de-en.safetensors test.de --target test.en --beam 5      # a translator: BLEU, chrF, exact answers
+  tidegate evaluate summaries.safetensors test.jsonl --from-column source --to-column target --measures ROUGE-1,ROUGE-2,ROUGE-L"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", metavar="FILE", help="draw a classifier's or tagger's confusion table and calibration: .png or .svg"
     )
+    add_pair_columns(parser, header=False)
+    parser.add_argument("--measures", metavar="A,B,...", help=f"of a translator; default {','.join(USUAL)}; also ROUGE-1, -2, -L")
+    add_search(parser)
     parser.add_argument("--reset", action="store_true", help="a language model reads each line from the state that knows nothing")
 
 
@@ -48,13 +56,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
+def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score | TextEvaluation:
     model = load(args.model)
     if args.picture and not isinstance(model, (Classifier, Tagger)):
         raise ConfigError(
             f"--picture: is drawn for a classifier or a tagger, got a model for {model.task!r}; `tidegate plot` draws forecasts"
         )
-    if args.output and isinstance(model, (Forecaster, Classifier, Tagger)):
+    if args.output and isinstance(model, (Forecaster, Classifier, Tagger, Translator)):
         folder(args.output)  # what cannot be written is told before the work
     if isinstance(model, Forecaster):
         return model.evaluate(args.file, against=named_tables(args.against), levels=args.levels)
@@ -68,9 +76,10 @@ def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
         if args.picture:
             return model.plot(args.picture, args.file, **text_columns_of(args))
         return model.evaluate(args.file, **text_columns_of(args))
-    raise TaskError(
-        f"{args.model}: `evaluate` knows forecasters, classifiers, taggers and language models, got a model for {model.task!r}"
-    )
+    if isinstance(model, Translator):
+        measures = USUAL if args.measures is None else cast("tuple[Measure, ...]", tuple(args.measures.split(",")))
+        return model.evaluate(args.file, **pair_columns_of(args), **search_of(args), measures=measures)
+    raise TaskError(f"{args.model}: `evaluate` does not know a model for {model.task!r}; update Tidegate")
 
 
 def _of_tags(model: Tagger, args: argparse.Namespace) -> LabelEvaluation:

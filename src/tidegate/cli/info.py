@@ -12,12 +12,12 @@ from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
 from tidegate.data.schema import Roles
 from tidegate.data.series import Panel
-from tidegate.models import Classifier, LanguageModel, Tagger, language_figures, load, tag_figures
+from tidegate.models import Classifier, LanguageModel, Tagger, Translator, language_figures, load, tag_figures, translate_figures
 from tidegate.models.classify_figures import held_back_text
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_store import unpack
-from tidegate.spec import Block, Recurrent, Spec, block_parameters, size_of, spec_from_plain
+from tidegate.spec import Block, Recurrent, Spec, block_parameters, size_of, spec_from_plain, weight_name
 
 EXAMPLE = """example:
   tidegate info weather.safetensors
@@ -48,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
         about = _about(args.model, file, model.card, spec, "the vocabulary")
         use = [("units", model.options.units), ("generate", "writes on from --prompt; evaluate FILE scores a text")]
         figures, said = language_figures.held_back_text(model.card), cast("list[str]", model.card["notes"])
+    elif isinstance(model, Translator):
+        about = _about(args.model, file, model.card, spec, "the vocabularies and the commonest target")
+        use = _use_of_pairs(model)
+        figures, said = translate_figures.held_back_text(model.card), cast("list[str]", model.card["notes"])
     else:
         model = forecaster(args.model)
         about = _about(args.model, file, model.card, spec, f"the tails of {model.card['series']} training series")
@@ -77,6 +81,17 @@ def _use_of_words(model: Tagger) -> list[tuple[str, ...]]:
     labels = [("sentence labels", ", ".join(model.labels[:12]))] if model.labels else []
     takes = "takes raw texts on the command line, or --data FILE with words as in training; stream takes words as they come"
     return [("tags", shown), *labels, ("predict", takes)]
+
+
+def _use_of_pairs(model: Translator) -> list[tuple[str, ...]]:
+    """What a caller has to know of a translator."""
+    o = model.options
+    lower = ", lower-cased" if o.lower else ""
+    return [
+        ("units", f"{o.units} into {o.target_units or o.units}{lower}; at most {o.max_tokens:,} a source"),
+        ("predict", "takes texts on the command line, or --data FILE with a text a line; --beam 5 searches better"),
+        ("attention", o.attention + ("" if o.attention == "none" else "; plot --text TEXT draws it")),
+    ]  # fmt: skip
 
 
 def _use(panel: Panel, horizon: int) -> list[tuple[str, ...]]:
@@ -114,6 +129,10 @@ def draw(spec: Spec) -> str:
     """The graph as text: a line a block, what it reads, its weights and state."""
     rows: list[tuple[str, ...]] = [(port.name, f"input, {port.shape}", str(port.size), "", "", "") for port in spec.inputs]
     rows += [_drawn(block) for block in spec.blocks]
+    own = {f"{block.name}.{name}" for block in spec.blocks for name in block_parameters(block)}
+    rows += [
+        (n.split(".")[0], "table", str(s[1]), f"{size_of(s):,}", "", "") for n, s in spec.parameters().items() if n not in own
+    ]
     head = ("block", "kind", "width", "weights", "state", "reads")
     table = _aligned([head, *rows], right=(2, 3, 4))
     return f"{table}\noutputs: {', '.join(spec.outputs)}; {spec.count():,} weights"
@@ -121,23 +140,25 @@ def draw(spec: Spec) -> str:
 
 def _drawn(block: Block) -> tuple[str, ...]:
     """Name, kind, width, weights, state, inputs of one block."""
-    weights = sum(size_of(shape) for shape in block_parameters(block).values())
+    own = {
+        name: shape for name, shape in block_parameters(block).items() if weight_name(block, name).startswith(f"{block.name}.")
+    }
+    weights = sum(size_of(shape) for shape in own.values())
     state = sum(size_of(shape) for shape in block.state().values()) if isinstance(block, Recurrent) else 0
     kind = block.cell if isinstance(block, Recurrent) else str(getattr(block, "function", block.kind))
     width = next(
         (str(getattr(block, name)) for name in ("hidden_size", "output_size", "embedding_dim") if hasattr(block, name)), ""
     )
+    table = getattr(block, "table", None)
+    if table is not None:
+        kind += f", table {table}"
     return (block.name, kind, width, f"{weights:,}" if weights else "", str(state) if state else "", ", ".join(block.inputs))
 
 
 def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spec, data: str) -> list[tuple[str, ...]]:
     """What else there is to know of the file, in words. data: what it holds of the training data."""
-    inside = sum(
-        array.nbytes
-        for name, array in file.arrays.items()
-        if name.startswith(("data.", "vocabulary.", "classes.", "words.", "letters.", "tags.", "labels."))
-    )
-    seen = next(name for name in ("rows", "texts", "sentences", "tokens") if name in card)
+    inside = sum(array.nbytes for name, array in file.arrays.items() if not name.startswith("net"))
+    seen = next(name for name in ("rows", "texts", "sentences", "tokens", "pairs") if name in card)
     weights = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("net"))
     made = cast("dict[str, Plain]", card["versions"])
     nets = file.header.get("members", 1)

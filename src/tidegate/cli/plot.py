@@ -1,4 +1,4 @@
-"""`tidegate plot FILE`: draw a model's forecast, or the history of a training run."""
+"""`tidegate plot FILE`: draw a model's forecast, where a translator looks, or the history of a training run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from tidegate import format as container
 from tidegate.cli.common import add_levels, forecaster
-from tidegate.errors import ConfigError, DataError
+from tidegate.errors import ConfigError, DataError, TaskError
+from tidegate.models import Translator, load
 
 EXAMPLE = """example:
   tidegate plot weather.safetensors -o forecast.png
   tidegate plot weather.safetensors --truth newer.csv --html forecast.html
+  tidegate plot de-en.safetensors --text "ein mann schläft" -o attention.png
   tidegate plot history.jsonl -o training.svg"""
 
 
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="one self-contained page with an interactive chart")
     parser.add_argument("--truth", metavar="FILE", help="data that reaches into the horizon, drawn beside the forecast")
     parser.add_argument("--future", metavar="FILE", help="known covariates of the horizon, as for `predict`")
+    parser.add_argument("--text", metavar="TEXT", help="of a translator: where each token of its answer to this text looks")
     parser.add_argument("--ids", metavar="A,B,...", help="only these series")
     add_levels(parser)
 
@@ -33,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("plot: name a picture with --output forecast.png, or a page with --html forecast.html")
     if args.file.endswith(".jsonl"):
         _draw_history(args)
+    elif args.text is not None:
+        _draw_attention(args)
     else:
         _draw_forecast(args)
     for path in filter(None, (args.output, args.html)):
@@ -46,6 +51,15 @@ def _draw_history(args: argparse.Namespace) -> None:
     if args.html or not args.output:
         raise ConfigError("plot: a training history is drawn as a picture: give --output training.png, without --html")
     history_picture(args.output, read_history(args.file))
+
+
+def _draw_attention(args: argparse.Namespace) -> None:
+    model = load(args.file)
+    if not isinstance(model, Translator):
+        raise TaskError(f"--text: goes with a translator, got a model for {model.task!r}; leave it out")
+    if args.html or not args.output:
+        raise ConfigError("plot: attention is drawn as a picture: give --output attention.png, without --html")
+    model.plot(args.output, args.text)
 
 
 def _draw_forecast(args: argparse.Namespace) -> None:

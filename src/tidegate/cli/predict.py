@@ -1,4 +1,4 @@
-"""`tidegate predict MODEL`: forecast, or sort texts, with a trained model, where torch need not be installed."""
+"""`tidegate predict MODEL`: forecast, sort or tag texts, or translate, with a model, where torch need not be installed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from tidegate.cli.common import add_levels, emit
+from tidegate.cli.pairs import add_search, search_of
 from tidegate.cli.texts import add_text_columns, text_columns_of
 from tidegate.data.table import Table, read_table
 from tidegate.data.texts import read_texts
 from tidegate.errors import ConfigError, TaskError
-from tidegate.models import Classifier, Forecaster, Tagger, load
+from tidegate.models import Classifier, Forecaster, Tagger, Translator, load
 
 EXAMPLE = """example:
   tidegate predict weather.safetensors                       # the steps after the training data, as CSV on standard output
@@ -20,21 +21,28 @@ EXAMPLE = """example:
   tidegate predict reviews.safetensors --data new.txt        # a text a line; or CSV and JSON lines with --text COLUMN
   tidegate predict reviews.safetensors "a slow start, and then it soars"
   tidegate predict names.safetensors "Ann left for New York"  # a tagger: a word a line, its tag and how sure it is
-  tidegate predict names.safetensors --data new.conll --n-best 3"""
+  tidegate predict names.safetensors --data new.conll --n-best 3
+  tidegate predict de-en.safetensors "ein mann schläft" --beam 5 --n-best 3
+  tidegate predict de-en.safetensors --data new.de --beam 5 -o answers.csv"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `predict`."""
     parser.add_argument("model", help="a file written by `tidegate fit`")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to sort or to tag, of a classifier or a tagger")
-    parser.add_argument(
-        "--data", metavar="FILE", help="history to forecast from (without it, the training series), or texts to sort"
-    )
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to sort, to tag or to translate")
+    parser.add_argument("--data", metavar="FILE", help="history to forecast from (without it, the training series), or texts")
     parser.add_argument("--future", metavar="FILE", help="known covariates of the horizon: columns id, time, covariates")
     parser.add_argument("-o", "--output", metavar="FILE", help="a CSV file; without it, standard output")
-    parser.add_argument("--n-best", type=int, default=1, metavar="N", help="of a tagger: the N best ways to tag each sentence")
     add_levels(parser)
     add_text_columns(parser, labelled=False)
+    add_search(parser)
+    parser.add_argument(
+        "--n-best",
+        type=int,
+        default=1,
+        metavar="N",
+        help="answers to each text, of a tagger, or of a translator (at most --beam)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,15 +56,17 @@ def run(args: argparse.Namespace) -> int:
         emit(_tagged(model, args), args.output)
     elif isinstance(model, Classifier):
         emit(_labelled(model, args), args.output)
+    elif isinstance(model, Translator):
+        emit(_answered(model, args), args.output)
     else:
-        raise TaskError(f"{args.model}: `predict` knows forecasters, classifiers and taggers, got a model for {model.task!r}")
+        known = "forecasters, classifiers, taggers and translators"
+        raise TaskError(f"{args.model}: `predict` knows {known}, got a model for {model.task!r}")
     return 0
 
 
 def _tagged(model: Tagger, args: argparse.Namespace) -> Table:
     """Sentence, rank, word, tag, and the probabilities of the tag and of the whole path."""
-    if bool(args.texts) == (args.data is not None):
-        raise ConfigError("texts: expected either texts on the command line or --data FILE; give one of them")
+    _check_given(args)
     given: Path | list[str] = list(args.texts) if args.data is None else Path(args.data)
     rows: list[tuple[object, ...]] = []
     for number, found in enumerate(model.tag(given, args.n_best), 1):
@@ -73,12 +83,32 @@ def _tagged(model: Tagger, args: argparse.Namespace) -> Table:
 
 def _labelled(model: Classifier, args: argparse.Namespace) -> Table:
     """Text, label and probability of each text."""
-    if bool(args.texts) == (args.data is not None):
-        raise ConfigError("texts: expected either texts on the command line or --data FILE; give one of them")
+    texts = _texts(args)
+    found, names = model.predict_proba(texts), np.array(model.classes, dtype=object)
+    labels = {"text": np.array(texts, dtype=object), "label": names[found.argmax(1)]}
+    return Table({**labels, "probability": found.max(1)})
+
+
+def _answered(model: Translator, args: argparse.Namespace) -> Table:
+    """Text, answer, score and probability, `--n-best` rows a text."""
+    texts = _texts(args)
+    found = model.n_best(texts, args.n_best, **search_of(args))
+    rows = [(text, *one[:3]) for text, own in zip(texts, found, strict=True) for one in own]
+    names, kinds = ("text", "answer", "score", "probability"), (object, object, float, float)
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return Table({n: np.array(list(c), dtype=k) for n, k, c in zip(names, kinds, columns, strict=True)})
+
+
+def _texts(args: argparse.Namespace) -> list[str]:
+    """The texts of the command line or of --data. Raises: ConfigError."""
+    _check_given(args)
     texts = list(args.texts)
     if args.data is not None:
         columns = text_columns_of(args)
         texts = list(read_texts(args.data, text=columns["text"], header=columns["header"]).texts)
-    found, names = model.predict_proba(texts), np.array(model.classes, dtype=object)
-    labels = {"text": np.array(texts, dtype=object), "label": names[found.argmax(1)]}
-    return Table({**labels, "probability": found.max(1)})
+    return texts
+
+
+def _check_given(args: argparse.Namespace) -> None:
+    if bool(args.texts) == (args.data is not None):
+        raise ConfigError("texts: expected either texts on the command line or --data FILE; give one of them")

@@ -79,7 +79,7 @@ def tell(
     print(figures)
     print(bullets(cast("list[str]", card["notes"])))
     print(ending(card, args, seconds))
-    columns = {f"--{name}": getattr(args, name) for name in flags}
+    columns = {f"--{name.replace('_', '-')}": getattr(args, name) for name in flags}
     print(f"the same again:\n  {again(args, cls, columns, card)}")
     return finish(args, card)
 

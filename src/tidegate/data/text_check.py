@@ -43,8 +43,16 @@ def check_labelled(source: object, valid: object | None = None, **columns: objec
 
 def _of_texts(texts: Texts) -> Iterator[Finding]:
     """What is odd about the texts themselves."""
+    blank = [row for row, text in enumerate(texts.texts) if not text.strip()]
+    if blank:
+        what, action = "texts without a letter or sign", "they teach how common the classes are and nothing else."
+        yield Finding("warning", f"{len(blank):,} {what}", _places(texts, blank), action, len(blank))
+    yield from odd_texts(texts.texts, texts.place)
+
+
+def odd_texts(texts: Sequence[str], place: Callable[[int], str], side: str = "") -> Iterator[Finding]:
+    """Texts that are wrongly decoded, not normal, or very long. side: what comes before the finding."""
     kinds: tuple[tuple[Level, str, str, Callable[[str], bool]], ...] = (
-        ("warning", "texts without a letter or sign", "they teach how common the classes are and nothing else.", _blank),
         (
             "warning",
             "texts with letters that look wrongly decoded",
@@ -60,9 +68,9 @@ def _of_texts(texts: Texts) -> Iterator[Finding]:
         ("note", f"texts of more than {LONG:,} letters", "what is past max_tokens is cut off.", lambda text: len(text) > LONG),
     )
     for level, what, action, test in kinds:
-        rows = [row for row, text in enumerate(texts.texts) if test(text)]
+        rows = [row for row, text in enumerate(texts) if test(text)]
         if rows:
-            yield Finding(level, f"{len(rows):,} {what}", _places(texts, rows), action, len(rows))
+            yield Finding(level, f"{side}{len(rows):,} {what}", places(place, rows), action, len(rows))
 
 
 def _of_labels(texts: Texts) -> Iterator[Finding]:
@@ -124,11 +132,12 @@ def _of_both(texts: Texts, held_back: Texts) -> Iterator[Finding]:
 
 
 def _places(texts: Texts, rows: Sequence[int]) -> str:
-    return ", ".join(texts.place(row) for row in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
+    return places(texts.place, rows)
 
 
-def _blank(text: str) -> bool:
-    return not text.strip()
+def places(place: Callable[[int], str], rows: Sequence[int]) -> str:
+    """Where the first few of some rows stand."""
+    return ", ".join(place(row) for row in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
 
 
 def looks_mangled(text: str) -> bool:

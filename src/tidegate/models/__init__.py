@@ -10,8 +10,15 @@ from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
 from tidegate.models.tagger import Tagger
+from tidegate.models.translator import Translator
 
-_BY_TASK: dict[str, type[Model]] = {"forecast": Forecaster, "classify": Classifier, "generate": LanguageModel, "tag": Tagger}
+_BY_TASK: dict[str, type[Model]] = {
+    "forecast": Forecaster,
+    "classify": Classifier,
+    "generate": LanguageModel,
+    "tag": Tagger,
+    "translate": Translator,
+}
 
 
 def load(path: PathLike) -> Model:
@@ -26,4 +33,4 @@ def load(path: PathLike) -> Model:
     return _BY_TASK[task]._from_file(file, str(path))
 
 
-__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "Tagger", "load"]
+__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "Tagger", "Translator", "load"]

@@ -13,12 +13,17 @@ import math
 import torch
 from torch import Tensor
 
-from tidegate.spec import GATES, Block, Crf, Embed, Linear, Norm, Position, Recurrent, Spec, block_parameters
+from tidegate.spec import GATES, Block, Crf, Embed, Linear, Match, Norm, Position, Recurrent, Spec, block_parameters, weight_name
 
 
 def initial_weights(spec: Spec, rng: torch.Generator) -> dict[str, Tensor]:
     """Draw every weight of the spec, in its order, as float32."""
-    return {f"{b.name}.{n}": _draw(b, n, shape, rng) for b in spec.blocks for n, shape in block_parameters(b).items()}
+    found: dict[str, Tensor] = {}
+    for block in spec.blocks:
+        for name, shape in block_parameters(block).items():
+            if weight_name(block, name) not in found:  # a table that blocks share is drawn as the first of them says
+                found[weight_name(block, name)] = _draw(block, name, shape, rng)
+    return found
 
 
 def _draw(block: Block, name: str, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
@@ -30,6 +35,8 @@ def _draw(block: Block, name: str, shape: tuple[int, ...], rng: torch.Generator)
         return torch.ones(shape) if name == "weight" else torch.zeros(shape)
     if isinstance(block, (Embed, Position)):
         return (block.std if isinstance(block, Embed) else 0.02) * torch.randn(shape, generator=rng)
+    if isinstance(block, Match):
+        return _uniform(shape, math.sqrt(3.0 / block.size), rng)
     assert isinstance(block, Linear)
     bound = 1.0 / math.sqrt(max(block.input_size, 1))
     return torch.zeros(shape) if name == "bias" else _uniform(shape, bound * math.sqrt(3.0), rng)

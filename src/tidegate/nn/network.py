@@ -40,8 +40,19 @@ class Network(nn.Module):
         dropout_rng: torch.Generator | None = None,
     ) -> Ran:
         """Run the spec; dropout acts only where a generator is given."""
+        return self.part(self.spec, inputs, lengths, state, dropout_rng)
+
+    def part(
+        self,
+        spec: Spec,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+        dropout_rng: torch.Generator | None = None,
+    ) -> Ran:
+        """Run another spec with these weights, which have the same names there: the encoder alone, or the decoder."""
         ops = self._eval_ops if dropout_rng is None else TorchOps(dropout_rng)
-        return run(ops, self.spec, self.weights(), inputs, lengths, state)
+        return run(ops, spec, self.weights(), inputs, lengths, state)
 
     def chains(self) -> dict[str, Tensor]:
         """The weights of conditional random fields, which the loss reads beside their scores."""

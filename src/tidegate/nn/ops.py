@@ -167,6 +167,18 @@ class TorchOps:
         total, marginals = reference.forward_backward(self, scores, lengths, weights)
         return total, marginals.detach()
 
+    def match(self, queries: Tensor, keys: Tensor, lengths: Tensor | None, v: Tensor | None) -> Tensor:
+        """The softmax over each row's valid keys; 0 for rows without any."""
+        scores = queries @ keys.transpose(1, 2) if v is None else torch.tanh(queries[:, :, None] + keys[:, None]) @ v
+        if lengths is None or keys.shape[1] == 0:
+            return torch.softmax(scores, -1)
+        past = (torch.arange(keys.shape[1], device=keys.device) >= lengths[:, None])[:, None]
+        return torch.softmax(scores.masked_fill(past, -1e30), -1).masked_fill(past, 0.0)  # -inf: NaN in rows of length 0
+
+    def blend(self, alignment: Tensor, values: Tensor, lengths: Tensor | None) -> Tensor:
+        """The values' mean under the alignment, which is 0 past each row's length."""
+        return alignment @ values
+
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""
         return -torch.div(-lengths, size, rounding_mode="floor")

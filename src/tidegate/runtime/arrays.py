@@ -64,6 +64,14 @@ class ArrayOps(ABC):
     def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
         """A conditional random field: log-partition and marginals."""
 
+    @abstractmethod
+    def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:
+        """The softmax over each row's valid keys of q . k, or of v . tanh(q + k)."""
+
+    @abstractmethod
+    def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
+        """The values' mean under the alignment."""
+
     def embed(self, table: Array, codes: Array) -> Array:
         """Rows of the table."""
         return table[codes]

@@ -119,6 +119,22 @@ class NativeOps(ArrayOps):
         total, marginals, _ = native.crf(scores, lengths, *parts, marginals=True)
         return total, marginals
 
+    def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:
+        """Query by query, since a product with other rows would add in another order; sums are products with v or with ones."""
+        dtype = np.result_type(queries, keys)
+        total = _ones(keys.shape[2], dtype) if v is None else native.PackedLinear(_of_dtype(v, dtype)[None])
+        scores = np.empty((*queries.shape[:2], keys.shape[1]), dtype)
+        for step in range(queries.shape[1]):
+            query = queries[:, step : step + 1]
+            scores[:, step] = total(query * keys if v is None else native.apply("tanh", query + keys))[..., 0]
+        steps = None if lengths is None else np.repeat(lengths[:, None], queries.shape[1], axis=1)
+        return native.softmax(scores, steps)
+
+    def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
+        """Query by query."""
+        parts = [native.weigh(alignment[:, step], values, lengths) for step in range(alignment.shape[1])]
+        return np.stack(parts, 1) if parts else self.zeros(values, (len(values), 0, values.shape[2]))
+
     def norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """Layer normalisation."""
         dtype = np.result_type(x, weight)

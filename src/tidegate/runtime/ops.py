@@ -62,13 +62,17 @@ class NumpyOps(ArrayOps):
 
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
         """The mean over time under the scores' softmax."""
-        if x.shape[1] == 0:
-            return self.zeros(x, (x.shape[0], x.shape[2]))
-        valid = np.ones(scores.shape, bool) if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
-        highest = np.where(valid, scores, x.dtype.type(-np.inf)).max(1, keepdims=True)
-        each = np.where(valid, np.exp(np.minimum(scores - highest, 0)), x.dtype.type(0))
-        weights = each / np.maximum(each.sum(1, keepdims=True), np.finfo(x.dtype).tiny)
-        return (weights[:, None] @ np.where(valid[..., None], x, x.dtype.type(0)))[:, 0]
+        return self.blend(_shares(scores[:, None], lengths), x, lengths)[:, 0]
+
+    def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:
+        """The softmax over each row's valid keys."""
+        if v is None:
+            return _shares(queries @ keys.swapaxes(1, 2), lengths)
+        return _shares(np.tanh(queries[:, :, None] + keys[:, None]) @ v, lengths)
+
+    def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
+        """The values' mean under the alignment; what is past a row's length is not read."""
+        return alignment @ (values if lengths is None else self.zero_padding(values, lengths))
 
     def logsumexp(self, x: Array) -> Array:
         """log(sum(exp(x))) over the last axis."""
@@ -84,3 +88,13 @@ class NumpyOps(ArrayOps):
         centred = x - x.mean(-1, keepdims=True)
         variance = (centred * centred).mean(-1, keepdims=True)
         return centred / np.sqrt(variance + x.dtype.type(1e-5)) * weight + bias
+
+
+def _shares(scores: Array, lengths: Array | None) -> Array:
+    """(B, U, S) scores -> their softmax over each row's valid steps, 0 past them."""
+    if scores.shape[2] == 0:
+        return scores
+    valid = np.ones(scores.shape, bool) if lengths is None else (np.arange(scores.shape[2]) < lengths[:, None])[:, None]
+    highest = np.where(valid, scores, scores.dtype.type(-np.inf)).max(-1, keepdims=True)
+    each = np.where(valid, np.exp(np.minimum(scores - highest, 0)), scores.dtype.type(0))
+    return each / np.maximum(each.sum(-1, keepdims=True), np.finfo(scores.dtype).tiny)

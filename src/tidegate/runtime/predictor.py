@@ -19,7 +19,24 @@ from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.native import available, require
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import CODED, TIMED, Attend, Embed, Fold, Gather, Last, Pool, Port, Position, Recurrent, Spec, Unfold, size_of
+from tidegate.spec import (
+    CODED,
+    TIMED,
+    Attend,
+    Blend,
+    Embed,
+    Fold,
+    Gather,
+    Last,
+    Match,
+    Pool,
+    Port,
+    Position,
+    Recurrent,
+    Spec,
+    Unfold,
+    size_of,
+)
 
 Ints = npt.NDArray[np.int64]
 
@@ -256,10 +273,10 @@ def _unsteppable(block: object) -> str | None:
     if isinstance(block, Recurrent) and block.bidirectional:
         return "is bidirectional and reads the future"
     if isinstance(block, Recurrent) and len(block.inputs) == 2:
-        return "starts at the end of another block"
+        return "starts at a state that other blocks give"
     if isinstance(block, (Fold, Unfold)) and block.size > 1:
         return f"works on segments of {block.size} steps"
-    if isinstance(block, (Last, Pool, Attend, Position, Gather)):
+    if isinstance(block, (Last, Pool, Attend, Match, Blend, Position, Gather)):
         return "depends on the place in the sequence"
     return None
 

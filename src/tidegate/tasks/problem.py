@@ -48,7 +48,7 @@ class Problem(Protocol):
         """State parts, `block.part`, that truncated BPTT carries from batch to batch; empty for independent windows."""
 
     @property
-    def rolled(self) -> Rolled | None:
+    def rolled(self) -> Rolled | Unrolled | None:
         """How outputs are fed back, for a decoder that reads its own; None where nothing is fed back."""
 
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
@@ -70,6 +70,22 @@ class Rolled:
     lags: tuple[int, ...]  # channel j of the port holds the target `lags[j]` steps back
     start: int  # step of the port at which the horizon starts
     centre: int = 0  # channel of `raw` that is fed back
+
+
+@final
+@dataclass(frozen=True)
+class Unrolled:
+    """A decoder of tokens that is run step by step: its own outputs are fed back (`Batch.own`), or what attention made of a step.
+
+    handed: outputs of the encoder that the decoder reads. port: the decoder's tokens. feed: an output of the decoder that its
+    next step reads through the port `feed`; None: nothing, and batches without `own` run all steps at once.
+    """
+
+    encoder: Spec
+    decoder: Spec
+    handed: tuple[str, ...]
+    port: str
+    feed: str | None
 
 
 @final

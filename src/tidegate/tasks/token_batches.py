@@ -14,12 +14,20 @@ from tidegate.data.vocabulary import UNKNOWN, Codes
 WINDOW = 50  # batches among which texts are sorted by length: short and long ones still come in any order
 
 
-def groups(lengths: npt.NDArray[np.int64], tokens: int, rng: np.random.Generator | None = None) -> list[Codes]:
+def groups(
+    lengths: npt.NDArray[np.int64],
+    tokens: int,
+    rng: np.random.Generator | None = None,
+    *,
+    beside: npt.NDArray[np.int64] | None = None,
+) -> list[Codes]:
     """Every row once, in groups whose rows times longest length stay within `tokens` (a longer text stands alone).
 
-    Args:  rng: shuffles rows and groups; None: sorted by length, for evaluation.
+    Args:  rng: shuffles rows and groups; None: sorted by length, for evaluation. beside: a second length, by which rows of equal
+           length are sorted.
     """
-    order = np.argsort(lengths, kind="stable") if rng is None else rng.permutation(len(lengths))
+    ranks = lengths if beside is None else lengths * (int(beside.max(initial=0)) + 1) + beside
+    order = np.argsort(ranks, kind="stable") if rng is None else rng.permutation(len(lengths))
     if rng is None or not len(order):
         return _cut(order, lengths, tokens)
     mean = max(1.0, float(lengths.mean()))
@@ -27,7 +35,7 @@ def groups(lengths: npt.NDArray[np.int64], tokens: int, rng: np.random.Generator
     found: list[Codes] = []
     for start in range(0, len(order), size):
         window = order[start : start + size]
-        found += _cut(window[np.argsort(lengths[window], kind="stable")], lengths, tokens)
+        found += _cut(window[np.argsort(ranks[window], kind="stable")], lengths, tokens)
     return [found[k] for k in rng.permutation(len(found))]
 
 

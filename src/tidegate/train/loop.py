@@ -16,9 +16,9 @@ from torch import Tensor
 
 from tidegate.errors import ConfigError
 from tidegate.nn.network import Network
-from tidegate.tasks.problem import Arrays, Batch, Problem, TrainOptions
+from tidegate.tasks.problem import Arrays, Batch, Problem, Rolled, TrainOptions, Unrolled
 from tidegate.train.losses import LOSSES, Loss
-from tidegate.train.rollout import rolled_outputs
+from tidegate.train.rollout import rolled_outputs, unrolled_outputs
 from tidegate.train.state import TrainState
 
 
@@ -127,9 +127,13 @@ def _loss(
 ) -> tuple[Loss, dict[str, Tensor] | None]:
     device = next(network.parameters()).device
     inputs, lengths, targets = (_tensors(part, device) for part in (batch.inputs, batch.lengths, batch.targets))
-    if problem.rolled is not None and batch.own is not None and batch.own.any():
-        own = torch.from_numpy(batch.own).to(device)
-        outputs = rolled_outputs(network, problem.rolled, inputs, own, targets, dropout_rng)
+    own = None if batch.own is None or not batch.own.any() else torch.from_numpy(batch.own).to(device)
+    rolled = problem.rolled
+    if isinstance(rolled, Unrolled) and (own is not None or rolled.feed is not None):
+        outputs = unrolled_outputs(network, rolled, inputs, lengths, own, dropout_rng)
+        return LOSSES[problem.loss](outputs, targets), None
+    if isinstance(rolled, Rolled) and own is not None:
+        outputs = rolled_outputs(network, rolled, inputs, own, targets, dropout_rng)
         return LOSSES[problem.loss](outputs, targets), None
     ran = network(inputs, lengths, carried, dropout_rng)
     kept = {name: ran.state[name].detach() for name in problem.carried} if problem.carried else None
