@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pairs
+import tags
 
 import tidegate as tg
 from tidegate.data.texts import read_texts
@@ -116,7 +117,7 @@ def tinyshakespeare(seed: int) -> dict[str, Any]:
 
 
 SHAKESPEARE: dict[str, Any] = {"hidden_size": 384}
-NAMES = (*ROWS, "tinyshakespeare", *pairs.ROWS)
+NAMES = (*ROWS, "tinyshakespeare", *tags.ROWS, *pairs.ROWS)
 LONG = ("tinyshakespeare", "multi30k", "multi30k_plain", "cmudict", "scitldr")  # one seed of what takes longer than 15 minutes
 
 
@@ -126,6 +127,8 @@ def run_row(name: str, seed: int) -> dict[str, Any]:
         return tinyshakespeare(seed)
     if name in pairs.ROWS:
         return {**pairs.run_row(name, seed), "machine": machine()}
+    if name in tags.ROWS:
+        return {**tags.run_row(name, seed), "machine": machine()}
     load, options, grams = ROWS[name]
     parts = load()
     model = tg.Classifier(**options, seed=seed)
