@@ -323,3 +323,12 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_an_untrained_tagger_says_so() -> None:
     with pytest.raises(tg.TaskError, match="not fitted"):
         tg.Tagger().predict("a")
+
+
+@pytest.mark.parametrize("options", [{"decoder": "softmax"}, {}], ids=str)
+def test_predict_and_tag_agree(options: dict[str, object]) -> None:
+    plain = [(words, [tag[-3:] for tag in tags]) for words, tags in trips(60)]
+    for data in (plain, trips(60)):
+        own = tg.Tagger(**OPTIONS, **options, steps=10).fit(data, progress=False)
+        sentences = [words for words, _ in trips(40, seed=8)]
+        assert own.predict(sentences) == [list(found.tags) for found in own.tag(sentences)]

@@ -104,8 +104,14 @@ class Core:
             parts = [own + added for own, added in zip(parts, legal_transitions(followers(self.tags, self.scheme)), strict=True)]
         return Chain(*parts)
 
+    def best(self, scores: Scores) -> Codes:
+        """The tags of the best paths, (B, T); where nothing links them each word's best tag by itself, which is the same."""
+        if self.decoder == "softmax" and self.scheme is None:
+            return np.asarray(scores.tags.argmax(2), np.int64)
+        return best_paths(scores.tags, scores.lengths, *self.chain).tags[:, 0]
+
     def decoded(self, scores: Scores, n: int = 1) -> Decoded:
-        """The n best paths; without a chain each word's best tag by itself."""
+        """The n best paths, and how sure they are."""
         tags = scores.tags / self.temperature
         chain = Chain(*(part / self.temperature for part in self.chain))
         paths = best_paths(tags, scores.lengths, *chain, n=n)
@@ -119,7 +125,7 @@ class Core:
 
     def given(self, path: Codes) -> list[str]:
         """The tags of a path in the scheme of the training file."""
-        tags = [self.tags[k] for k in path]
+        tags = [self.tags[k] for k in path.tolist()]
         if self.source_scheme == "plain" or self.scheme is None:
             return tags
         return convert(tags, self.scheme, self.source_scheme)

@@ -281,9 +281,9 @@ def answers(core: Core, sentences: Sequence[Sequence[str]]) -> tuple[list[list[s
     said: list[list[str]] = [[] for _ in sentences]
     labels = np.zeros(len(sentences), np.int64)
     for scores in core.scores(read):
-        found = core.decoded(scores)
-        for k, row in enumerate(scores.rows):
-            said[row] = core.given(found.paths.tags[k, 0, : scores.lengths[k]])
+        paths = core.best(scores)
+        for k, row in enumerate(scores.rows.tolist()):
+            said[row] = core.given(paths[k, : scores.lengths[k]])
         if core.labels:
             labels[scores.rows] = core.label_probabilities(scores).argmax(1)
     return said, labels

@@ -148,7 +148,7 @@ class Tagger(Model):
 
     def predict(self, sentences: Given) -> list[list[str]]:
         """The best tags of each sentence, in the scheme of the training file. sentences: as for `tag`."""
-        return [list(found.tags) for found in self.tag(sentences)]
+        return fitting.answers(self._ready(), _sentences(sentences))[0]
 
     def tag(self, sentences: Given, n_best: int = 1) -> list[TaggedSentence]:
         """Everything that the tagger says of each sentence.
