@@ -1,10 +1,11 @@
 """Words a second of the tagger on one thread, end to end, beside spaCy's own tok2vec tagger trained here by its command.
 
-    python bench/text/speed_tag.py MODEL --spacy PYTHON      # MODEL: tidegate fit tag on UD English EWT; PYTHON: one that has spaCy
+    python bench/text/speed_tag.py MODEL --spacy PYTHON
 
-Both read the test part as lists of words and give a tag a word. spaCy trains on the same train and dev parts with the configuration that
-`spacy init config --pipeline tagger --optimize efficiency` writes (it learns XPOS, its own default, which is no easier), and tags Doc
-objects made of the words by `nlp.pipe`. Turn by turn, the median of the rounds; one JSON in results/.
+MODEL is one of `tidegate fit tag` on UD English EWT, PYTHON has spaCy. Both read the test part as lists of words and give a tag a word.
+spaCy trains on the same train and dev parts with the configuration that `spacy init config --pipeline tagger --optimize efficiency`
+writes (it learns XPOS, its own default), and tags Doc objects made of the words by `nlp.pipe`. Turn by turn, the median of the rounds;
+one JSON in results/.
 """
 
 from __future__ import annotations
@@ -103,8 +104,10 @@ def main() -> None:
             said = json.loads(done.stdout.strip().splitlines()[-1])
             theirs, version = theirs + said["seconds"], said["spacy"]
     own, peer = (words / statistics.median(part) for part in (mine, theirs))
-    found = {"row": "speed_tag", "words": words, "words_per_s": own, "spacy_words_per_s": peer, "spacy": version, "rounds": len(mine),
-             "slowest": words / max(mine), "fastest": words / min(mine), "model": Path(args.model).name}  # fmt: skip
+    found = {
+        "row": "speed_tag", "words": words, "words_per_s": own, "spacy_words_per_s": peer, "spacy": version, "rounds": len(mine),
+        "slowest": words / max(mine), "fastest": words / min(mine), "model": Path(args.model).name,
+    }  # fmt: skip
     (HERE / "results" / "speed_tag.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"{own:,.0f} words/s; spaCy {version}: {peer:,.0f} words/s")
 
