@@ -461,14 +461,15 @@ def _attended() -> Spec:
     )
 
 
-def _next_token() -> Spec:
+def _next_token(tied: str | None = None) -> Spec:
     """A language model's net: steps, and carries its state."""
+    size = 5 if tied is None else 3
     return Spec(
         inputs=(Port(name="x", size=1, shape="tokens"),),
         blocks=(
             Embed(name="word", inputs=("x",), num_embeddings=4, embedding_dim=3),
-            Recurrent(name="layer", inputs=("word",), cell="gru", input_size=3, hidden_size=5, num_layers=2),
-            Linear(name="scores", inputs=("layer",), input_size=5, output_size=4),
+            Recurrent(name="layer", inputs=("word",), cell="gru", input_size=3, hidden_size=size, num_layers=2),
+            Linear(name="scores", inputs=("layer",), input_size=size, output_size=4, tied=tied),
         ),
         outputs=("scores",),
     )
@@ -516,6 +517,7 @@ CASES: dict[str, Case] = {
     "stacked": Case(spec=_stacked()),
     "tagger": Case(spec=_tagger(), refused="layer"),
     "next token": Case(spec=_next_token()),
+    "next token, tied": Case(spec=_next_token("word")),
     "linear before": Case(spec=_linear_before()),
     **{
         f"encoder-decoder {cell}": Case(spec=_encoder_decoder(cell), steps={"x": 6, "future": 4}, refused="decoder")

@@ -41,7 +41,7 @@ def spec(*blocks: Block, outputs: tuple[str, ...] = (), inputs: tuple[Port, ...]
     return Spec(inputs=inputs, blocks=blocks, outputs=outputs or (blocks[-1].name,))
 
 
-def lin(name: str = "y", source: str = "x", **more: int) -> Linear:
+def lin(name: str = "y", source: str = "x", **more: int | str) -> Linear:
     return Linear(name=name, inputs=(source,), **{"input_size": 6, "output_size": 2, **more})
 
 
@@ -101,6 +101,12 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "embed's column": (
         (Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=2),),
         "codes or tokens with a column 2, got codes of 2",
+    ),
+    "tied to nothing": ((lin(tied="e"),), "block 'y': is tied to 'e', which is no embed block; "),
+    "tied to a linear block": ((lin("a"), lin(tied="a")), "block 'y': is tied to 'a', which is no embed block"),
+    "tied to a table of another form": (
+        (Embed(name="e", inputs=("c",), num_embeddings=2, embedding_dim=5), lin(tied="e")),
+        "block 'y': expected a table of (2, 6) in 'e', which it is tied to, got (2, 5)",
     ),
     "state of another size": (
         (rec("a", hidden_size=4), rec("y", ("x", "a"))),
@@ -173,6 +179,12 @@ def test_parameters_and_state_are_torchs(cell: str, layers: int, both: bool) -> 
     assert whole.state_size() == sum(a * b for a, b in mine.state().values())
     assert list(whole.state()) == [f"y.{part}" for part in mine.state()]
     assert whole.count() == sum(p.numel() for p in theirs.parameters())
+
+
+def test_a_tied_block_owns_its_bias_alone() -> None:
+    whole = spec(Embed(name="e", inputs=("c",), num_embeddings=2, embedding_dim=6), lin(tied="e"))
+    assert whole.parameters() == {"e.weight": (2, 6), "y.bias": (2,)}
+    assert spec(*whole.blocks[:1], lin(tied="e", bias=False)).parameters() == {"e.weight": (2, 6)}
 
 
 @pytest.mark.parametrize("case", checks.CASES)

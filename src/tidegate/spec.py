@@ -37,7 +37,10 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """y = x W^T + b over the last axis: (..., input_size) -> (..., output_size)."""
+    """y = x W^T + b over the last axis: (..., input_size) -> (..., output_size).
+
+    tied: the Embed block whose table is W, so that tokens are read and foreseen with the same numbers (Press & Wolf 2017).
+    """
 
     kind: ClassVar[str] = "linear"
     name: str
@@ -45,10 +48,11 @@ class Linear:
     input_size: int
     output_size: int
     bias: bool = True
+    tied: str | None = None
 
     def parameters(self) -> dict[str, Shape]:
-        """Weights by name, in PyTorch's layout."""
-        weight: dict[str, Shape] = {"weight": (self.output_size, self.input_size)}
+        """Weights by name, in PyTorch's layout; a tied block owns its bias alone."""
+        weight: dict[str, Shape] = {} if self.tied is not None else {"weight": (self.output_size, self.input_size)}
         return weight | {"bias": (self.output_size,)} if self.bias else weight
 
 
@@ -357,6 +361,8 @@ def _faults(spec: Spec) -> Iterator[str]:
             if name not in known:
                 yield f"block {block.name!r}: reads {name!r}, which does not stand before it; {nearest(name, known)}"
         yield from _size_faults(block)
+        if isinstance(block, Linear) and block.tied is not None:
+            yield from _tied_faults(block, spec)
         known.add(block.name)
     if not spec.outputs:
         yield "no output is named"
@@ -394,6 +400,18 @@ def _size_faults(block: Block) -> Iterator[str]:
         value = getattr(block, field, 0.0)
         if not 0.0 <= value < 1.0:
             yield f"block {block.name!r}: {field} must be 0 <= p < 1, got {value}"
+
+
+def _tied_faults(block: Linear, spec: Spec) -> Iterator[str]:
+    """A tied block's table is there and has the block's form."""
+    tables = {other.name: (other.num_embeddings, other.embedding_dim) for other in spec.blocks if isinstance(other, Embed)}
+    if block.tied not in tables:
+        yield f"block {block.name!r}: is tied to {block.tied!r}, which is no embed block; {nearest(str(block.tied), tables)}"
+    elif tables[block.tied] != (block.output_size, block.input_size):
+        yield (
+            f"block {block.name!r}: expected a table of {(block.output_size, block.input_size)} in {block.tied!r}, which it is "
+            f"tied to, got {tables[block.tied]}"
+        )
 
 
 class _Edge(NamedTuple):

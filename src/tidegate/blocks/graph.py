@@ -65,7 +65,7 @@ def run(
     known = {port.name: _entering(ops, inputs[port.name], (lengths or {}).get(port.name)) for port in spec.inputs}
     final: dict[str, Array] = {}
     for block in spec.blocks:
-        own = {name: weights[f"{block.name}.{name}"] for name in block_parameters(block)}
+        own = _own(block, weights)
         sources = [known[name] for name in block.inputs]
         if isinstance(block, Recurrent):
             value = _recurrent(ops, block, own, sources, state or {})
@@ -74,6 +74,14 @@ def run(
             value = _FORWARD[type(block)](ops, block, own, sources)
         known[block.name] = value
     return Ran({name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}, final)
+
+
+def _own(block: Block, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights that a block runs with: those it owns, and the table that it is tied to."""
+    own = {name: weights[f"{block.name}.{name}"] for name in block_parameters(block)}
+    if isinstance(block, Linear) and block.tied is not None:
+        own["weight"] = weights[f"{block.tied}.weight"]
+    return own
 
 
 def _entering(ops: Ops, x: Array, lengths: Array | None) -> Value:

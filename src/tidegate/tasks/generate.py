@@ -35,7 +35,8 @@ class GenerateOptions:
     units: what the text is cut into: characters, bytes, words, tokens (at white space) or learnt byte pairs. lower: lower-case
     the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
     cell: recurrent cell. hidden_size: units of a layer. num_layers: recurrent layers. embedding_dim: numbers a token; none: 256,
-    for characters and bytes 64. dropout: share of values dropped, the same at every step of a window (variational).
+    for characters and bytes 64. tied: the output layer reads the embedding's table (Press & Wolf 2017). dropout: share of values
+    dropped, the same at every step of a window (variational).
     window: tokens that a gradient goes back through. batch_size: strips of the text that are read side by side.
     epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
     learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
@@ -52,6 +53,7 @@ class GenerateOptions:
     hidden_size: int = 256
     num_layers: int = 2
     embedding_dim: int | None = None
+    tied: bool = False
     dropout: float = 0.2
     window: int = 128
     batch_size: int = 32
@@ -88,9 +90,19 @@ def build_spec(options: GenerateOptions, tokens: int) -> Spec:
             num_layers=o.num_layers, dropout=o.dropout,
         ),
         Dropout(name="read_dropped", inputs=("read",), p=o.dropout, locked=True),
-        Linear(name="logits", inputs=("read_dropped",), input_size=o.hidden_size, output_size=tokens),
+        *_foreseen(o, embedding, tokens),
     ]  # fmt: skip
     return Spec(inputs=(Port(name="tokens", size=1, shape="tokens"),), blocks=tuple(blocks), outputs=("logits",))
+
+
+def _foreseen(options: GenerateOptions, embedding: int, tokens: int) -> list[Block]:
+    """The output layer; a tied one is as wide as the embedding, and a linear layer goes there where the cell is not."""
+    last, size, blocks = "read_dropped", options.hidden_size, list[Block]()
+    if options.tied and size != embedding:
+        blocks.append(Linear(name="narrowed", inputs=(last,), input_size=size, output_size=embedding))
+        last, size = "narrowed", embedding
+    tied = "embedded" if options.tied else None
+    return [*blocks, Linear(name="logits", inputs=(last,), input_size=size, output_size=tokens, tied=tied)]
 
 
 @final
@@ -107,7 +119,7 @@ class LanguageProblem:
     def __init__(self, options: GenerateOptions, spec: Spec, train: Codes, held_back: Codes) -> None:
         self.spec, self._options = spec, options
         self.carried = tuple(spec.state())
-        self._tokens = next(block.output_size for block in spec.blocks if isinstance(block, Linear))
+        self._tokens = next(block.num_embeddings for block in spec.blocks if isinstance(block, Embed))
         self._inputs, self._targets = strips(train, options.batch_size)
         self._held_back = strips(held_back, min(VALIDATION_ROWS, max(1, len(held_back) // 2)))
         if self._inputs.shape[1] < 1 or self._held_back[0].shape[1] < 1:
