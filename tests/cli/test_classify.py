@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,21 @@ def test_fit_says_how_good_it_is_and_how_to_do_it_again(cli: Cli, reviews: Path,
     assert cli(*again).status == 0
     assert first.read_bytes() == second.read_bytes()
     assert list(tmp_path.iterdir()) in ([first, second], [second, first]), "no checkpoint is left"
+
+
+def test_ctrl_c_before_the_first_check_leaves_an_older_file(
+    cli: Cli, trained: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+        yield
+
+    before = trained.read_bytes()
+    monkeypatch.setattr("tidegate.train.run.train", stopped)
+    said = cli("fit", "classify", reviews, "--label", "verdict", *SMALL, "-o", trained)
+    assert said.status == 130
+    assert "interrupted at step 0 of 30, before the first look at the held-back data: nothing is kept" in said.err
+    assert trained.read_bytes() == before
 
 
 def test_other_layouts(cli: Cli, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tidegate.models import classify_fit as fitting
 from tidegate.models import classify_store as store
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.word_vectors import check_vectors
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.label_scores import LabelEvaluation, evaluation
 
@@ -91,6 +92,8 @@ class Classifier(Model):
         labels: PathLike | None = None,
         header: bool = True,
         valid: object | None = None,
+        split_seed: int | None = None,
+        vectors: PathLike | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -103,16 +106,20 @@ class Classifier(Model):
         Args:  source: a path (CSV, TSV, Parquet, JSON lines, plain text, a folder, each also .gz), a frame, a list of
             (text, label), or (texts, labels); see tidegate.data.texts. text, label: columns. labels: a second file, line by line.
             header: False where the columns have no names; they are then called "1", "2", ... valid: texts that choose the best
-            weights, read like `source`; without it a share of each class is held back. budget: "90s", "10m", "1h" or seconds;
-            fixes the number of steps once. checkpoint: stem of checkpoint files; with `resume` the newest of them is continued.
-            history: a JSON-lines file of training records. progress: a bar; None shows it where it is seen.
+            weights, read like `source`; without it a share of each class is held back. split_seed: draws that share; None: the
+            model's seed. Figures of several seeds need one split. vectors: a text file of word2vec or GloVe, also .gz, at whose
+            vectors the embedding starts; embedding_dim is then the file's. budget: "90s", "10m", "1h" or seconds; fixes the
+            number of steps once. checkpoint: stem of checkpoint files; with `resume` the newest of them is continued. history: a
+            JSON-lines file of training records. progress: a bar; None shows it where it is seen.
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
         drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        if vectors is not None:
+            check_vectors(self.options.units)
         texts = read_texts(source, text=text, label=label, labels=labels, header=header)
         held_back = None if valid is None else read_texts(valid, text=text, label=label, header=header)
-        result = fitting.fit(self.options, texts, held_back, drive)
+        result = fitting.fit(self.options, texts, held_back, drive, split_seed, vectors)
         self._core, self._card, self._steps = result.core, result.card, result.steps
         return self
 
