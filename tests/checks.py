@@ -513,6 +513,7 @@ CASES: dict[str, Case] = {
     **{cell: _recurrent(cell) for cell in ("rnn_tanh", "rnn_relu", "lstm", "gru")},
     **{f"{cell} x 3": _recurrent(cell, num_layers=3, dropout=0.2) for cell in ("rnn_tanh", "lstm", "gru")},
     **{f"{cell} both ways": _recurrent(cell, num_layers=2, bidirectional=True) for cell in ("rnn_relu", "lstm", "gru")},
+    "lstm, weights dropped": _recurrent("lstm", num_layers=2, weight_dropout=0.5),
     "autoregressive": Case(spec=_autoregressive()),
     "stacked": Case(spec=_stacked()),
     "tagger": Case(spec=_tagger(), refused="layer"),

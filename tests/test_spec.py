@@ -65,6 +65,7 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "layers": ((rec(num_layers=257),), "block 'y': num_layers must be at most 256, got 257"),
     "no layers": ((rec(num_layers=0),), "num_layers must be 1 to 1048576, got 0"),
     "dropout": ((rec(dropout=1.0),), "block 'y': dropout must be 0 <= p < 1, got 1.0"),
+    "weight dropout": ((rec(weight_dropout=1.5),), "block 'y': weight_dropout must be 0 <= p < 1, got 1.5"),
     "dropout nan": ((rec(dropout=float("nan")),), "dropout must be 0 <= p < 1, got nan"),
     "p": ((Dropout(name="y", inputs=("x",), p=-0.1),), "block 'y': p must be 0 <= p < 1, got -0.1"),
     "time scale": ((rec(time_scale=float("inf")),), "time_scale must be a number of steps, at least 1, got inf"),

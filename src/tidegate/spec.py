@@ -92,6 +92,7 @@ class Recurrent:
 
     A second input names a recurrent block with a state of the same form: its final state is this one's initial state
     (encoder-decoder).
+    weight_dropout: share of each weight_hh that is zero in a training step, the same at every step of time (Merity et al. 2018).
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -103,6 +104,7 @@ class Recurrent:
     num_layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
+    weight_dropout: float = 0.0
     time_scale: float | None = None  # steps to remember at initialisation (chrono); None: forget bias 1
 
     @property
@@ -396,7 +398,7 @@ def _size_faults(block: Block) -> Iterator[str]:
         yield f"block {block.name!r}: std must be at least 0, got {block.std}"
     if isinstance(block, Take) and block.start < 0:
         yield f"block {block.name!r}: start must be at least 0, got {block.start}"
-    for field in ("dropout", "p"):
+    for field in ("dropout", "weight_dropout", "p"):
         value = getattr(block, field, 0.0)
         if not 0.0 <= value < 1.0:
             yield f"block {block.name!r}: {field} must be 0 <= p < 1, got {value}"

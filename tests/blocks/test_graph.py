@@ -116,6 +116,39 @@ def test_dropout_between_layers_acts_in_both_paths(fused: bool) -> None:
     assert not torch.equal(ran[0][1], ran[1][1])
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
+def test_dropped_recurrent_weights_are_the_same_at_every_step(cell: str, fused: bool) -> None:
+    """Training with weight_dropout is the plain block on weights of which some weight_hh are 0 and the others larger."""
+    sizes = {"input_size": 2, "hidden_size": 6, "num_layers": 2, "bidirectional": True}
+    plain, dropped = (
+        Spec(
+            inputs=(Port(name="x", size=2),),
+            blocks=(Recurrent(name="y", inputs=("x",), cell=cell, weight_dropout=p, **sizes),),
+            outputs=("y",),
+        )
+        for p in (0.0, 0.4)
+    )
+    rng = torch.Generator().manual_seed(5)
+    weights = {n: torch.randn(s, generator=rng, requires_grad=True) for n, s in plain.parameters().items()}
+    x = {"x": torch.randn(3, 7, 2, generator=rng)}
+    y = run(TorchOps(torch.Generator().manual_seed(1), fused=fused), dropped, weights, x).outputs["y"]
+    y.square().sum().backward()
+    draws, masked = torch.Generator().manual_seed(1), {}
+    for name, value in weights.items():
+        hidden = "weight_hh" in name
+        keep = torch.rand(value.shape, generator=draws) >= 0.4 if hidden else torch.ones(value.shape, dtype=torch.bool)
+        masked[name] = value.detach() * keep / (0.6 if hidden else 1.0)
+        assert value.grad is not None
+        assert bool((value.grad[~keep] == 0).all()), "what is dropped has no gradient"
+        assert bool((value.grad[keep] != 0).all())
+    torch.testing.assert_close(y, run(TorchOps(fused=fused), plain, masked, x).outputs["y"])
+    whole = run(TorchOps(fused=fused), dropped, weights, x).outputs["y"]
+    assert torch.equal(whole, run(TorchOps(fused=fused), plain, weights, x).outputs["y"]), (
+        "nothing is dropped without a generator"
+    )
+
+
 def test_a_decoder_starts_where_its_encoder_ends_unless_it_is_given_a_state() -> None:
     case = checks.CASES["encoder-decoder lstm"]
     weights, inputs = case.weights(), case.inputs()

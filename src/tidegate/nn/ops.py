@@ -41,7 +41,14 @@ class TorchOps:
     def recurrent(
         self, block: Recurrent, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None, state: State | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Layer by layer, with our dropout between them (torch's own draws from the global generator)."""
+        """Layer by layer, with our dropout between them (torch's own draws from the global generator).
+
+        Of weight_hh a share is dropped in training, once for the whole sequence (Merity et al. 2018).
+        """
+        if block.weight_dropout:
+            weights = {
+                name: self.dropout(w, block.weight_dropout) if name.startswith("weight_hh") else w for name, w in weights.items()
+            }
         if not self._fused or x.shape[1] == 0:
             return recurrent.recurrent(self, block, weights, x, lengths, state)
         names = tuple(block.state())

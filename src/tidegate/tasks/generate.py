@@ -36,7 +36,8 @@ class GenerateOptions:
     the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
     cell: recurrent cell. hidden_size: units of a layer. num_layers: recurrent layers. embedding_dim: numbers a token; none: 256,
     for characters and bytes 64. tied: the output layer reads the embedding's table (Press & Wolf 2017). dropout: share of values
-    dropped, the same at every step of a window (variational).
+    dropped, the same at every step of a window (variational). weight_dropout: share of the recurrent weights dropped in each
+    training step (weight-drop, Merity et al. 2018).
     window: tokens that a gradient goes back through. batch_size: strips of the text that are read side by side.
     epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
     learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
@@ -55,6 +56,7 @@ class GenerateOptions:
     embedding_dim: int | None = None
     tied: bool = False
     dropout: float = 0.2
+    weight_dropout: float = 0.0
     window: int = 128
     batch_size: int = 32
     epochs: int | None = None
@@ -72,7 +74,7 @@ class GenerateOptions:
         counts = (
             "vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size", "steps", "epochs", "embedding_dim",
         )  # fmt: skip
-        faults = list(common_faults(self, counts=counts, shares=("dropout", "averaging")))
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "averaging")))
         if faults:
             raise ConfigError("\n".join(faults))
 
@@ -87,7 +89,7 @@ def build_spec(options: GenerateOptions, tokens: int) -> Spec:
         Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout / 2, locked=True),
         Recurrent(
             name="read", inputs=("embedded_dropped",), cell=cell, input_size=embedding, hidden_size=o.hidden_size,
-            num_layers=o.num_layers, dropout=o.dropout,
+            num_layers=o.num_layers, dropout=o.dropout, weight_dropout=o.weight_dropout,
         ),
         Dropout(name="read_dropped", inputs=("read",), p=o.dropout, locked=True),
         *_foreseen(o, embedding, tokens),
