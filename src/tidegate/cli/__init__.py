@@ -95,6 +95,10 @@ def _run(given: list[str]) -> int:
     parser = _parser(given[0] if given else None, task)
     _check_flags(given, parser)
     args, unknown = parser.parse_known_args(given)
+    rest = getattr(args, "rest", None)
+    if rest is not None:  # words after an option belong to the list before it, which argparse closes there
+        getattr(args, rest).extend(word for word in unknown if not word.startswith("-"))
+        unknown = [word for word in unknown if word.startswith("-")]
     if unknown:
         raise ConfigError("\n".join(_unknown(word, args) for word in unknown))
     if not args.command:
@@ -160,7 +164,9 @@ def _parser(wanted: str | None, task: str | None = None) -> argparse.ArgumentPar
         if command is not None:
             sub.add_argument("--verbose", action="store_true", help="say what is done")
             command.add_arguments(sub)
-            sub.set_defaults(known=[flag for action in sub._actions for flag in action.option_strings])
+            flagged = [action for action in sub._actions if action.option_strings]
+            sub.set_defaults(known=[flag for action in flagged for flag in action.option_strings])
+            sub.set_defaults(usual={action.dest: action.default for action in flagged})
     return parser
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, wrapped
+from tidegate.cli.common import add_against, add_levels, folder, named_tables, refuse_foreign, say_wrote, wrapped
 from tidegate.cli.texts import add_text_columns, text_columns_of
 from tidegate.errors import ConfigError, TaskError
 from tidegate.models import Classifier, Forecaster, LanguageModel, load
@@ -17,6 +17,11 @@ EXAMPLE = """example:
   tidegate evaluate weather.safetensors newer.csv --against prophet=prophet.csv --output figures/
   tidegate evaluate reviews.safetensors test.csv --text review --label stars  # a classifier: accuracy, confusion, calibration
   tidegate evaluate plays.safetensors test.txt                               # a language model: perplexity, bits a letter"""
+
+FOR = {
+    "against": "forecast", "levels": "forecast", "text": "classify", "label": "classify", "labels": "classify",
+    "no_header": "classify", "picture": "classify", "reset": "generate",
+}  # fmt: skip  # flags of one task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score:
     model = load(args.model)
-    if args.picture and not isinstance(model, Classifier):
-        raise ConfigError(
-            f"--picture: is drawn for a classifier, got a model for {model.task!r}; `tidegate plot` draws forecasts"
-        )
+    refuse_foreign(args, model.task, FOR)
     if args.output and isinstance(model, (Forecaster, Classifier)):
         folder(args.output)  # what cannot be written is told before the work
     if isinstance(model, Forecaster):

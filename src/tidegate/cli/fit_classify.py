@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training(parser)
     add_seeds(parser)
     add_text_columns(parser)
+    parser.add_argument("--valid-labels", metavar="FILE", help="a second file: line n is the label of line n of --valid")
     parser.add_argument("--valid", metavar="FILE", help="texts that choose the best weights; without it some are held back")
     add_vectors(parser)
     add_options(parser, ClassifyOptions)
@@ -42,10 +43,25 @@ def run(args: argparse.Namespace) -> int:
 
     def fit(options: Mapping[str, object], way: Way, split_seed: int | None) -> Classifier:
         model = Classifier(**options)
-        return model.fit(args.file, **text_columns_of(args), valid=args.valid, vectors=args.vectors, split_seed=split_seed, **way)
+        return model.fit(
+            args.file,
+            **text_columns_of(args),
+            valid=args.valid,
+            valid_labels=args.valid_labels,
+            vectors=args.vectors,
+            split_seed=split_seed,
+            **way,
+        )
 
     model, seeds = trained(args, ClassifyOptions, fit)
     seconds, figures = time.perf_counter() - began, held_back_text(model.card)
     return tell(
-        args, ClassifyOptions, repr(model), figures, model.card, seconds, ("text", "label", "labels", "valid", "vectors"), seeds
+        args,
+        ClassifyOptions,
+        repr(model),
+        figures,
+        model.card,
+        seconds,
+        ("text", "label", "labels", "valid", "valid_labels", "vectors"),
+        seeds,
     )

@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from tidegate.cli.common import add_levels, emit
+from tidegate.cli.common import add_levels, emit, refuse_foreign
 from tidegate.cli.texts import add_text_columns, text_columns_of
 from tidegate.data.table import Table, read_table
 from tidegate.data.texts import read_texts
@@ -19,11 +19,14 @@ EXAMPLE = """example:
   tidegate predict reviews.safetensors --data new.txt        # a text a line; or CSV and JSON lines with --text COLUMN
   tidegate predict reviews.safetensors "a slow start, and then it soars\""""
 
+FOR = {"future": "forecast", "levels": "forecast", "text": "classify", "no_header": "classify"}  # flags of one task
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `predict`."""
     parser.add_argument("model", help="a file written by `tidegate fit`")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to sort, of a classifier")
+    parser.set_defaults(rest="texts")
     parser.add_argument(
         "--data", metavar="FILE", help="history to forecast from (without it, the training series), or texts to sort"
     )
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict and write the table."""
     model = load(args.model)
+    refuse_foreign(args, model.task, FOR)
     if isinstance(model, Forecaster):
         if args.texts:
             raise ConfigError(f"{args.texts[0]!r}: expected no text for a forecaster; --data FILE gives it newer rows")

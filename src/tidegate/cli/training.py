@@ -150,7 +150,8 @@ def again(
         if value:
             words += [flag, shlex.quote(value if isinstance(value, str) else ",".join(value))]
     words += ["--no-header"] if getattr(args, "no_header", False) else []
-    given = {**options_of(args, cls), "steps": cast(int, card["steps"])}
+    given = {name: value for name, value in options_of(args, cls).items() if name != "epochs"}  # the steps say how long
+    given["steps"] = cast(int, card["steps"])
     given.setdefault("seed", card["seed"] if seeds == 1 else _first_seed(args))
     words += ["--seeds", str(seeds)] if seeds > 1 else []
     for name, option in given.items():
@@ -177,7 +178,7 @@ def tell(
         print(wrapped(str(seeds), hanging="  "))
     print(bullets(cast("list[str]", card["notes"])))
     print(ending(card, args, seconds, seeds))
-    columns = {f"--{name}": getattr(args, name) for name in flags}
+    columns = {flag_of(name): getattr(args, name) for name in flags}
     print(f"the same again:\n  {again(args, cls, columns, card, 1 if seeds is None else len(seeds.seeds))}")
     return finish(args, card, seeds)
 

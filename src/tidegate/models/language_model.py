@@ -109,7 +109,9 @@ class LanguageModel(Model):
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
-        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        drive = checked_drive(
+            self.options.device, steps, budget, checkpoint, resume, history, progress, on_event, self._given.get("epochs")
+        )
         if vectors is not None:
             check_vectors(self.options.units)
         held_back = None if valid is None else fitting.read(valid)
