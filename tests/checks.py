@@ -45,6 +45,8 @@ from tidegate.spec import (
     Port,
     Position,
     Recurrent,
+    Reverse,
+    Shift,
     Spec,
     Take,
     Unfold,
@@ -475,6 +477,23 @@ def _next_token(tied: str | None = None) -> Spec:
     )
 
 
+def _both_contexts() -> Spec:
+    """What stands before a step and what stands after it: a net that never sees the step itself."""
+    return Spec(
+        inputs=_x(3),
+        blocks=(
+            Recurrent(name="read", inputs=("x",), cell="gru", input_size=3, hidden_size=4),
+            Reverse(name="turned", inputs=("x",)),
+            Recurrent(name="back", inputs=("turned",), cell="lstm", input_size=3, hidden_size=5),
+            Reverse(name="back_turned", inputs=("back",)),
+            Shift(name="before", inputs=("read",), by=1),
+            Shift(name="after", inputs=("back_turned",), by=-1),
+            Concat(name="y", inputs=("before", "after")),
+        ),
+        outputs=("y",),
+    )
+
+
 def _linear_before() -> Spec:
     """Blocks that read padding before and after a recurrent one."""
     return Spec(
@@ -505,6 +524,9 @@ CASES: dict[str, Case] = {
     "dropout": _one(Dropout(name="y", inputs=("x",), p=0.5)),
     "fold": _one(Fold(name="y", inputs=("x",), size=3), unit={"x": 3}, refused="y"),
     "unfold": _one(Unfold(name="y", inputs=("x",), size=3), refused="y"),
+    "reverse": _one(Reverse(name="y", inputs=("x",)), refused="y"),
+    **{f"shift {by}": _one(Shift(name="y", inputs=("x",), by=by), refused="y") for by in (2, -2, 40, -40)},
+    "both contexts": Case(spec=_both_contexts(), refused="turned"),
     "last": _one(Last(name="y", inputs=("x",)), refused="y"),
     "last of both": _one(Last(name="y", inputs=("x",), both=True), refused="y", size=4),
     "position": _one(Position(name="y", inputs=("x",), steps=7, size=3), refused="y"),

@@ -198,6 +198,25 @@ class Unfold:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reverse:
+    """Each row's valid steps in the opposite order: (B, T, C) -> (B, T, C). A cell between two of them reads right to left."""
+
+    kind: ClassVar[str] = "reverse"
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Steps moved by `by` places, later where it is positive: y_t = x_{t - by}, 0 where the row has no such step."""
+
+    kind: ClassVar[str] = "shift"
+    name: str
+    inputs: tuple[str, ...]
+    by: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Last:
     """The output at each row's last valid step: (B, T, C) -> (B, C); a row of length 0 gives 0.
 
@@ -278,6 +297,8 @@ Block: TypeAlias = (
     | Dropout
     | Fold
     | Unfold
+    | Reverse
+    | Shift
     | Last
     | Pool
     | Attend
@@ -332,7 +353,7 @@ def block_parameters(block: Block) -> Mapping[str, Shape]:
     return {} if isinstance(block, _WEIGHTLESS) else block.parameters()
 
 
-_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Mix, Take)
+_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Reverse, Shift, Last, Pool, Attend, Mix, Take)
 
 
 def spec_to_plain(spec: Spec) -> Plain:
@@ -396,6 +417,8 @@ def _size_faults(block: Block) -> Iterator[str]:
         yield f"block {block.name!r}: column must be at least 0, got {block.column}"
     if isinstance(block, Embed) and not 0.0 <= block.std < math.inf:
         yield f"block {block.name!r}: std must be at least 0, got {block.std}"
+    if isinstance(block, Shift) and not 1 <= abs(block.by) <= MAX_SIZE:
+        yield f"block {block.name!r}: by must be 1 to {MAX_SIZE} places, in one direction or the other, got {block.by}"
     if isinstance(block, Take) and block.start < 0:
         yield f"block {block.name!r}: start must be at least 0, got {block.start}"
     for field in ("dropout", "weight_dropout", "p"):
@@ -461,7 +484,7 @@ def _edge(block: Block, sources: list[_Edge]) -> _Edge:
     if isinstance(block, Take):
         _need(block.start + block.size <= first.width, f"at least {block.start + block.size} channels", first)
         return _Edge(first.form, block.size)
-    if isinstance(block, (Recurrent, Fold, Unfold, Last, Pool, Position)):
+    if isinstance(block, (Recurrent, Fold, Unfold, Reverse, Shift, Last, Pool, Position)):
         _need(first.form == "sequence", "a sequence", first)
     wanted = {Linear: "input_size", Recurrent: "input_size", Norm: "size", Position: "size"}.get(type(block))
     if wanted is not None:

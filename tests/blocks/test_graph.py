@@ -13,7 +13,7 @@ from tidegate.blocks.graph import run
 from tidegate.errors import ShapeError
 from tidegate.nn.ops import TorchOps
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import Add, Block, Concat, Dropout, Fold, Mix, Port, Position, Recurrent, Spec, Unfold
+from tidegate.spec import Add, Block, Concat, Dropout, Fold, Mix, Port, Position, Recurrent, Reverse, Shift, Spec, Unfold
 
 
 @pytest.mark.parametrize("check", checks.CHECKS)
@@ -79,6 +79,35 @@ def test_a_segment_that_is_begun_counts(ops: object) -> None:
     outputs = run(ops, spec, {}, {"x": make([[[7.0]] * 6] * 4)}, {"x": make([0, 1, 3, 4])}).outputs
     rows = [[[0, 0, 0], [0, 0, 0]], [[7, 0, 0], [0, 0, 0]], [[7, 7, 7], [0, 0, 0]], [[7, 7, 7], [7, 0, 0]]]
     assert outputs["folded"].tolist() == rows
+
+
+@pytest.mark.parametrize("ops", [NumpyOps(), TorchOps()], ids=["numpy", "torch"])
+def test_shift_and_reverse_keep_to_a_rows_steps(ops: object) -> None:
+    x = np.arange(1.0, 11.0).reshape(2, 5, 1)
+    inputs, lengths = ({"x": x}, {"x": np.array([3, 5])})
+    if isinstance(ops, TorchOps):
+        inputs, lengths = ({"x": torch.from_numpy(x)}, {"x": torch.tensor([3, 5])})
+
+    def of(block: Block) -> list[list[float]]:
+        spec = Spec(inputs=(Port(name="x", size=1),), blocks=(block,), outputs=("y",))
+        return run(ops, spec, {}, inputs, lengths).outputs["y"][..., 0].tolist()
+
+    assert of(Reverse(name="y", inputs=("x",))) == [[3, 2, 1, 0, 0], [10, 9, 8, 7, 6]]
+    assert of(Shift(name="y", inputs=("x",), by=1)) == [[0, 1, 2, 0, 0], [0, 6, 7, 8, 9]]
+    assert of(Shift(name="y", inputs=("x",), by=-2)) == [[3, 0, 0, 0, 0], [8, 9, 10, 0, 0]]
+    assert of(Shift(name="y", inputs=("x",), by=9)) == [[0] * 5, [0] * 5]
+
+
+def test_no_step_of_both_contexts_sees_itself() -> None:
+    case = checks.CASES["both contexts"]
+    weights, inputs = case.weights(), case.inputs()
+    before = run(NumpyOps(), case.spec, weights, inputs).outputs["y"]
+    changed = inputs["x"].copy()
+    changed[:, 3] += 5.0
+    after = run(NumpyOps(), case.spec, weights, {"x": changed}).outputs["y"]
+    assert np.array_equal(before[:, 3], after[:, 3])
+    assert not np.isclose(before[:, 2], after[:, 2]).all()
+    assert not np.isclose(before[:, 4], after[:, 4]).all()
 
 
 def test_a_position_beyond_the_table_is_refused() -> None:

@@ -80,5 +80,8 @@ class Ops(Protocol):
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
         """(B, T) scores and (B, T, C) -> (B, C): the mean under the scores' softmax over valid steps, 0 for rows of length 0."""
 
+    def reverse(self, x: Array, lengths: Array | None) -> Array:
+        """(B, T, C) with each row's valid steps in the opposite order, 0 past them."""
+
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

@@ -160,6 +160,14 @@ class TorchOps:
         weights = torch.where(valid, weights, torch.zeros_like(weights))
         return (weights[:, None] @ torch.where(valid[..., None], x, torch.zeros_like(x)))[:, 0]
 
+    def reverse(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Each row's valid steps in the opposite order."""
+        if lengths is None:
+            return x.flip(1)
+        place = lengths[:, None] - 1 - torch.arange(x.shape[1], device=x.device)
+        rows = x[torch.arange(len(x), device=x.device)[:, None], place.clamp(min=0)]
+        return torch.where((place >= 0)[..., None], rows, torch.zeros_like(rows))
+
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""
         return -torch.div(-lengths, size, rounding_mode="floor")

@@ -19,7 +19,23 @@ from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.native import available, require
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import CODED, TIMED, Attend, Embed, Fold, Last, Pool, Port, Position, Recurrent, Spec, Unfold, size_of
+from tidegate.spec import (
+    CODED,
+    TIMED,
+    Attend,
+    Embed,
+    Fold,
+    Last,
+    Pool,
+    Port,
+    Position,
+    Recurrent,
+    Reverse,
+    Shift,
+    Spec,
+    Unfold,
+    size_of,
+)
 
 Ints = npt.NDArray[np.int64]
 
@@ -248,7 +264,7 @@ def _unsteppable(block: object) -> str | None:
         return "starts at the end of another block"
     if isinstance(block, (Fold, Unfold)) and block.size > 1:
         return f"works on segments of {block.size} steps"
-    if isinstance(block, (Last, Pool, Attend, Position)):
+    if isinstance(block, (Last, Pool, Attend, Position, Reverse, Shift)):
         return "depends on the place in the sequence"
     return None
 
