@@ -49,6 +49,8 @@ from tidegate.spec import (
     Port,
     Position,
     Recurrent,
+    Reverse,
+    Shift,
     Spec,
     Take,
     Unfold,
@@ -536,16 +538,34 @@ def _translator(part: str, **options: object) -> Case:
     return Case(spec=spec, steps=steps, refused="written" if part == "decoder" else "read" if own.bidirectional else "context")
 
 
-def _next_token() -> Spec:
+def _next_token(table: str | None = None) -> Spec:
     """A language model's net: steps, and carries its state."""
+    size = 5 if table is None else 3
     return Spec(
         inputs=(Port(name="x", size=1, shape="tokens"),),
         blocks=(
-            Embed(name="word", inputs=("x",), num_embeddings=4, embedding_dim=3),
-            Recurrent(name="layer", inputs=("word",), cell="gru", input_size=3, hidden_size=5, num_layers=2),
-            Linear(name="scores", inputs=("layer",), input_size=5, output_size=4),
+            Embed(name="word", inputs=("x",), num_embeddings=4, embedding_dim=3, table=table),
+            Recurrent(name="layer", inputs=("word",), cell="gru", input_size=3, hidden_size=size, num_layers=2),
+            Linear(name="scores", inputs=("layer",), input_size=size, output_size=4, table=table),
         ),
         outputs=("scores",),
+    )
+
+
+def _both_contexts() -> Spec:
+    """What stands before a step and what stands after it: a net that never sees the step itself."""
+    return Spec(
+        inputs=_x(3),
+        blocks=(
+            Recurrent(name="read", inputs=("x",), cell="gru", input_size=3, hidden_size=4),
+            Reverse(name="turned", inputs=("x",)),
+            Recurrent(name="back", inputs=("turned",), cell="lstm", input_size=3, hidden_size=5),
+            Reverse(name="back_turned", inputs=("back",)),
+            Shift(name="before", inputs=("read",), by=1),
+            Shift(name="after", inputs=("back_turned",), by=-1),
+            Concat(name="y", inputs=("before", "after")),
+        ),
+        outputs=("y",),
     )
 
 
@@ -586,6 +606,9 @@ CASES: dict[str, Case] = {
     "dropout": _one(Dropout(name="y", inputs=("x",), p=0.5)),
     "fold": _one(Fold(name="y", inputs=("x",), size=3), unit={"x": 3}, refused="y"),
     "unfold": _one(Unfold(name="y", inputs=("x",), size=3), refused="y"),
+    "reverse": _one(Reverse(name="y", inputs=("x",)), refused="y"),
+    **{f"shift {by}": _one(Shift(name="y", inputs=("x",), by=by), refused="y") for by in (2, -2, 40, -40)},
+    "both contexts": Case(spec=_both_contexts(), refused="turned"),
     "last": _one(Last(name="y", inputs=("x",)), refused="y"),
     "last of both": _one(Last(name="y", inputs=("x",), both=True), refused="y", size=4),
     "position": _one(Position(name="y", inputs=("x",), steps=7, size=3), refused="y"),
@@ -594,11 +617,13 @@ CASES: dict[str, Case] = {
     **{cell: _recurrent(cell) for cell in ("rnn_tanh", "rnn_relu", "lstm", "gru")},
     **{f"{cell} x 3": _recurrent(cell, num_layers=3, dropout=0.2) for cell in ("rnn_tanh", "lstm", "gru")},
     **{f"{cell} both ways": _recurrent(cell, num_layers=2, bidirectional=True) for cell in ("rnn_relu", "lstm", "gru")},
+    "lstm, weights dropped": _recurrent("lstm", num_layers=2, weight_dropout=0.5),
     "autoregressive": Case(spec=_autoregressive()),
     "stacked": Case(spec=_stacked()),
     "tagger": Case(spec=_tagger(), refused="layer"),
     "spelt": Case(spec=_spelt(), steps={"x": 6, "letters": 5, "spelt": 6}, refused="spell"),
     "next token": Case(spec=_next_token()),
+    "next token, tied": Case(spec=_next_token("vectors")),
     "linear before": Case(spec=_linear_before()),
     **{
         f"encoder-decoder {cell}": Case(spec=_encoder_decoder(cell), steps={"x": 6, "future": 4}, refused="decoder")

@@ -26,6 +26,8 @@ from tidegate.spec import (
     Port,
     Position,
     Recurrent,
+    Reverse,
+    Shift,
     Spec,
     Take,
     Unfold,
@@ -41,7 +43,7 @@ def spec(*blocks: Block, outputs: tuple[str, ...] = (), inputs: tuple[Port, ...]
     return Spec(inputs=inputs, blocks=blocks, outputs=outputs or (blocks[-1].name,))
 
 
-def lin(name: str = "y", source: str = "x", **more: int) -> Linear:
+def lin(name: str = "y", source: str = "x", **more: int | str) -> Linear:
     return Linear(name=name, inputs=(source,), **{"input_size": 6, "output_size": 2, **more})
 
 
@@ -65,9 +67,12 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "layers": ((rec(num_layers=257),), "block 'y': num_layers must be at most 256, got 257"),
     "no layers": ((rec(num_layers=0),), "num_layers must be 1 to 1048576, got 0"),
     "dropout": ((rec(dropout=1.0),), "block 'y': dropout must be 0 <= p < 1, got 1.0"),
+    "weight dropout": ((rec(weight_dropout=1.5),), "block 'y': weight_dropout must be 0 <= p < 1, got 1.5"),
     "dropout nan": ((rec(dropout=float("nan")),), "dropout must be 0 <= p < 1, got nan"),
     "p": ((Dropout(name="y", inputs=("x",), p=-0.1),), "block 'y': p must be 0 <= p < 1, got -0.1"),
     "time scale": ((rec(time_scale=float("inf")),), "time_scale must be a number of steps, at least 1, got inf"),
+    "no shift": ((Shift(name="y", inputs=("x",), by=0),), "by must be 1 to 1048576 places, in one direction or the other, got 0"),
+    "reverse a vector": ((Reverse(name="y", inputs=("v",)),), "block 'y': expected a sequence, got vector of 6"),
     "start": ((Take(name="y", inputs=("x",), start=-1, size=2),), "start must be at least 0, got -1"),
     "column": ((Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=-1),), "column must be at least 0"),
     # widths
@@ -101,6 +106,10 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "embed's column": (
         (Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=2),),
         "codes or tokens with a column 2, got codes of 2",
+    ),
+    "a table of two forms": (
+        (Embed(name="e", inputs=("c",), num_embeddings=2, embedding_dim=5, table="both"), lin(table="both")),
+        "block 'y': its table 'both' has the shape (2, 5), and it needs (2, 6)",
     ),
     "state of another size": (
         (rec("a", hidden_size=4), rec("y", ("x", "a"))),
@@ -176,6 +185,11 @@ def test_parameters_and_state_are_torchs(cell: str, layers: int, both: bool) -> 
     assert whole.state_size() == sum(a * b for a, b in mine.state().values())
     assert list(whole.state()) == [f"y.{part}" for part in mine.state()]
     assert whole.count() == sum(p.numel() for p in theirs.parameters())
+
+
+def test_blocks_that_share_a_table_have_it_once() -> None:
+    whole = spec(Embed(name="e", inputs=("c",), num_embeddings=2, embedding_dim=6, table="both"), lin(table="both"))
+    assert whole.parameters() == {"both.weight": (2, 6), "y.bias": (2,)}
 
 
 @pytest.mark.parametrize("case", checks.CASES)

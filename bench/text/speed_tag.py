@@ -2,10 +2,10 @@
 
     python bench/text/speed_tag.py MODEL --spacy PYTHON
 
-MODEL is one of `tidegate fit tag` on UD English EWT, PYTHON has spaCy. Both read the test part as lists of words and give a tag a word.
-spaCy trains on the same train and dev parts with the configuration that `spacy init config --pipeline tagger --optimize efficiency`
-writes (it learns XPOS, its own default), and tags Doc objects made of the words by `nlp.pipe`. Turn by turn, the median of the rounds;
-one JSON in results/.
+MODEL is one of `tidegate fit tag` on UD English EWT, PYTHON has spaCy. Both read the test part as lists of words and give a
+tag a word. spaCy trains on the same train and dev parts with the configuration that `spacy init config --pipeline tagger
+--optimize efficiency` writes (it learns XPOS, its own default), and tags Doc objects made of the words by `nlp.pipe`. Turn
+by turn, the median of the rounds; one JSON in results/.
 """
 
 from __future__ import annotations

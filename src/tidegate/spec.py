@@ -97,6 +97,7 @@ class Recurrent:
 
     A second input gives the initial state (encoder-decoder): a recurrent block with a state of the same form, whose final state
     it is; or a vector that holds it, part after part of `state()`, each layer after layer.
+    weight_dropout: share of each weight_hh that is zero in a training step, the same at every step of time (Merity et al. 2018).
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -108,6 +109,7 @@ class Recurrent:
     num_layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
+    weight_dropout: float = 0.0
     time_scale: float | None = None  # steps to remember at initialisation (chrono); None: forget bias 1
 
     @property
@@ -198,6 +200,25 @@ class Unfold:
     name: str
     inputs: tuple[str, ...]
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reverse:
+    """Each row's valid steps in the opposite order: (B, T, C) -> (B, T, C). A cell between two of them reads right to left."""
+
+    kind: ClassVar[str] = "reverse"
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Steps moved by `by` places, later where it is positive: y_t = x_{t - by}, 0 where the row has no such step."""
+
+    kind: ClassVar[str] = "shift"
+    name: str
+    inputs: tuple[str, ...]
+    by: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +357,8 @@ Block: TypeAlias = (
     | Dropout
     | Fold
     | Unfold
+    | Reverse
+    | Shift
     | Last
     | Pool
     | Attend
@@ -422,7 +445,7 @@ def weight_name(block: Block, name: str) -> str:
     return f"{table or block.name}.{name}"
 
 
-_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Last, Pool, Attend, Gather, Blend, Mix, Take)
+_WEIGHTLESS = (Activation, Concat, Add, Dropout, Fold, Unfold, Reverse, Shift, Last, Pool, Attend, Gather, Blend, Mix, Take)
 
 
 def spec_to_plain(spec: Spec) -> Plain:
@@ -498,9 +521,11 @@ def _size_faults(block: Block) -> Iterator[str]:
         yield f"block {block.name!r}: column must be at least 0, got {block.column}"
     if isinstance(block, Embed) and not 0.0 <= block.std < math.inf:
         yield f"block {block.name!r}: std must be at least 0, got {block.std}"
+    if isinstance(block, Shift) and not 1 <= abs(block.by) <= MAX_SIZE:
+        yield f"block {block.name!r}: by must be 1 to {MAX_SIZE} places, in one direction or the other, got {block.by}"
     if isinstance(block, Take) and block.start < 0:
         yield f"block {block.name!r}: start must be at least 0, got {block.start}"
-    for field in ("dropout", "p"):
+    for field in ("dropout", "weight_dropout", "p"):
         value = getattr(block, field, 0.0)
         if not 0.0 <= value < 1.0:
             yield f"block {block.name!r}: {field} must be 0 <= p < 1, got {value}"
@@ -586,7 +611,7 @@ def _same_rows(block: Block, sources: list[_Edge]) -> _Edge:
     if isinstance(block, Take):
         _need(block.start + block.size <= first.width, f"at least {block.start + block.size} channels", first)
         return _Edge(first.form, block.size)
-    if isinstance(block, (Recurrent, Fold, Unfold, Last, Pool, Position, Crf)):
+    if isinstance(block, (Recurrent, Fold, Unfold, Reverse, Shift, Last, Pool, Position, Crf)):
         _need(first.form == "sequence", "a sequence", first)
     wanted = {Linear: "input_size", Recurrent: "input_size", Norm: "size", Position: "size", Crf: "size"}.get(type(block))
     if wanted is not None:

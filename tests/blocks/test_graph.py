@@ -13,7 +13,7 @@ from tidegate.blocks.graph import run
 from tidegate.errors import ShapeError
 from tidegate.nn.ops import TorchOps
 from tidegate.runtime.ops import NumpyOps
-from tidegate.spec import Add, Block, Concat, Dropout, Fold, Mix, Port, Position, Recurrent, Spec, Unfold
+from tidegate.spec import Add, Block, Concat, Dropout, Fold, Mix, Port, Position, Recurrent, Reverse, Shift, Spec, Unfold
 
 
 @pytest.mark.parametrize("check", checks.CHECKS)
@@ -81,6 +81,35 @@ def test_a_segment_that_is_begun_counts(ops: object) -> None:
     assert outputs["folded"].tolist() == rows
 
 
+@pytest.mark.parametrize("ops", [NumpyOps(), TorchOps()], ids=["numpy", "torch"])
+def test_shift_and_reverse_keep_to_a_rows_steps(ops: object) -> None:
+    x = np.arange(1.0, 11.0).reshape(2, 5, 1)
+    inputs, lengths = ({"x": x}, {"x": np.array([3, 5])})
+    if isinstance(ops, TorchOps):
+        inputs, lengths = ({"x": torch.from_numpy(x)}, {"x": torch.tensor([3, 5])})
+
+    def of(block: Block) -> list[list[float]]:
+        spec = Spec(inputs=(Port(name="x", size=1),), blocks=(block,), outputs=("y",))
+        return run(ops, spec, {}, inputs, lengths).outputs["y"][..., 0].tolist()
+
+    assert of(Reverse(name="y", inputs=("x",))) == [[3, 2, 1, 0, 0], [10, 9, 8, 7, 6]]
+    assert of(Shift(name="y", inputs=("x",), by=1)) == [[0, 1, 2, 0, 0], [0, 6, 7, 8, 9]]
+    assert of(Shift(name="y", inputs=("x",), by=-2)) == [[3, 0, 0, 0, 0], [8, 9, 10, 0, 0]]
+    assert of(Shift(name="y", inputs=("x",), by=9)) == [[0] * 5, [0] * 5]
+
+
+def test_no_step_of_both_contexts_sees_itself() -> None:
+    case = checks.CASES["both contexts"]
+    weights, inputs = case.weights(), case.inputs()
+    before = run(NumpyOps(), case.spec, weights, inputs).outputs["y"]
+    changed = inputs["x"].copy()
+    changed[:, 3] += 5.0
+    after = run(NumpyOps(), case.spec, weights, {"x": changed}).outputs["y"]
+    assert np.array_equal(before[:, 3], after[:, 3])
+    assert not np.isclose(before[:, 2], after[:, 2]).all()
+    assert not np.isclose(before[:, 4], after[:, 4]).all()
+
+
 def test_a_position_beyond_the_table_is_refused() -> None:
     block = Position(name="y", inputs=("x",), steps=2, size=1)
     spec = Spec(inputs=(Port(name="x", size=1),), blocks=(block,), outputs=("y",))
@@ -114,6 +143,39 @@ def test_dropout_between_layers_acts_in_both_paths(fused: bool) -> None:
     ran = [run(TorchOps(rng, fused=fused), spec, weights, x).state["y.h"] for rng in (None, torch.Generator().manual_seed(1))]
     assert torch.equal(ran[0][0], ran[1][0])  # the first layer is before it
     assert not torch.equal(ran[0][1], ran[1][1])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
+def test_dropped_recurrent_weights_are_the_same_at_every_step(cell: str, fused: bool) -> None:
+    """Training with weight_dropout is the plain block on weights of which some weight_hh are 0 and the others larger."""
+    sizes = {"input_size": 2, "hidden_size": 6, "num_layers": 2, "bidirectional": True}
+    plain, dropped = (
+        Spec(
+            inputs=(Port(name="x", size=2),),
+            blocks=(Recurrent(name="y", inputs=("x",), cell=cell, weight_dropout=p, **sizes),),
+            outputs=("y",),
+        )
+        for p in (0.0, 0.4)
+    )
+    rng = torch.Generator().manual_seed(5)
+    weights = {n: torch.randn(s, generator=rng, requires_grad=True) for n, s in plain.parameters().items()}
+    x = {"x": torch.randn(3, 7, 2, generator=rng)}
+    y = run(TorchOps(torch.Generator().manual_seed(1), fused=fused), dropped, weights, x).outputs["y"]
+    y.square().sum().backward()
+    draws, masked = torch.Generator().manual_seed(1), {}
+    for name, value in weights.items():
+        hidden = "weight_hh" in name
+        keep = torch.rand(value.shape, generator=draws) >= 0.4 if hidden else torch.ones(value.shape, dtype=torch.bool)
+        masked[name] = value.detach() * keep / (0.6 if hidden else 1.0)
+        assert value.grad is not None
+        assert bool((value.grad[~keep] == 0).all()), "what is dropped has no gradient"
+        assert bool((value.grad[keep] != 0).all())
+    torch.testing.assert_close(y, run(TorchOps(fused=fused), plain, masked, x).outputs["y"])
+    whole = run(TorchOps(fused=fused), dropped, weights, x).outputs["y"]
+    assert torch.equal(whole, run(TorchOps(fused=fused), plain, weights, x).outputs["y"]), (
+        "nothing is dropped without a generator"
+    )
 
 
 def test_a_decoder_starts_where_its_encoder_ends_unless_it_is_given_a_state() -> None:

@@ -232,7 +232,7 @@ def test_a_model_file_that_is_none(cli: Cli, model: Path, data: Path, tmp_path: 
     told = {
         "not there": "no such file",
         "checkpoint": "expected a model, got a checkpoint",
-        "other task": "'tag'",
+        "other task": "'dance'",
         "folder": "cannot be read",
         "text": "this is not a model file (it may be data: give it with --data)",
     }
@@ -241,7 +241,7 @@ def test_a_model_file_that_is_none(cli: Cli, model: Path, data: Path, tmp_path: 
     elif harm == "checkpoint":
         container.write(path, "checkpoint", file.header, file.arrays)
     elif harm == "other task":
-        container.write(path, "model", {**file.header, "task": "tag"}, file.arrays)
+        container.write(path, "model", {**file.header, "task": "dance"}, file.arrays)
     elif harm != "not there":
         body[len(body) // 2] ^= 1
         path.write_bytes({"cut": bytes(body[:-100]), "flipped": bytes(body), "text": b"day,y\n2020-01-01,3\n"}[harm])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import tidegate as tg
 
 from .conftest import Cli
 
@@ -42,6 +45,21 @@ def test_fit_says_how_good_it_is_and_how_to_do_it_again(cli: Cli, reviews: Path,
     assert list(tmp_path.iterdir()) in ([first, second], [second, first]), "no checkpoint is left"
 
 
+def test_ctrl_c_before_the_first_check_leaves_an_older_file(
+    cli: Cli, trained: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+        yield
+
+    before = trained.read_bytes()
+    monkeypatch.setattr("tidegate.train.run.train", stopped)
+    said = cli("fit", "classify", reviews, "--label", "verdict", *SMALL, "-o", trained)
+    assert said.status == 130
+    assert "interrupted at step 0 of 30, before the first look at the held-back data: nothing is kept" in said.err
+    assert trained.read_bytes() == before
+
+
 def test_other_layouts(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "names").mkdir()
     (tmp_path / "names" / "Even.txt").write_text("aa\nbbbb\ncc\n" * 5)
@@ -54,6 +72,7 @@ def test_other_layouts(cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "names", "--units", "char", "--no-lower"),
         (tmp_path / "plain.tsv", "--no-header", "--text", "1", "--label", "2", "--valid", tmp_path / "plain.tsv"),
         (tmp_path / "x.txt", "--labels", tmp_path / "y.txt"),
+        (tmp_path / "x.txt", "--labels", tmp_path / "y.txt", "--valid", tmp_path / "x.txt", "--valid-labels", tmp_path / "y.txt"),
     ):
         said = cli("fit", "classify", *arguments, *SMALL, "-o", tmp_path / "m")
         assert said.status == 0, said.err
@@ -112,3 +131,82 @@ def test_plot_and_stream_refuse_a_classifier(cli: Cli, trained: Path, tmp_path: 
     said = cli("plot", trained, "-o", tmp_path / "x.png")
     assert said.status == 2
     assert "expected a forecaster" in said.err
+
+
+def test_options_may_stand_before_the_texts(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.csv"
+    for words in (
+        (trained, "-o", out, "fine", "dull film"),
+        ("-o", out, trained, "fine", "dull film"),
+        (trained, "fine", "-o", out, "dull film"),
+        (trained, "fine", "dull film", "-o", out),
+    ):
+        said = cli("predict", *words)
+        assert said.status == 0, said.err
+        assert [row["text"] for row in csv.DictReader(out.open())] == ["fine", "dull film"], words
+        out.unlink()
+    said = cli("predict", trained, "-o", out, "fine", "--no-such", "x")
+    assert said.status == 2
+    assert "--no-such: there is no such option" in said.err
+
+
+def test_held_back_labels_in_a_file_of_their_own(cli: Cli, tmp_path: Path) -> None:
+    texts, labels = tmp_path / "x.txt", tmp_path / "y.txt"
+    texts.write_text("".join(f"{text}\n" for text, _ in ROWS))
+    labels.write_text("".join(f"{label}\n" for _, label in ROWS))
+    given = (texts, "--labels", labels)
+    said = cli("fit", "classify", *given, "--valid", texts, "--valid-labels", labels, *SMALL, "-o", tmp_path / "m")
+    assert "40 held-back texts" in said.out
+    assert f"--valid-labels {labels}" in said.out
+    assert cli("check", "classify", *given, "--valid", texts, "--valid-labels", labels).status == 0
+    said = cli("fit", "classify", *given, "--valid", texts, *SMALL, "-o", tmp_path / "m")
+    assert said.status == 2
+    assert (
+        "expected a label beside each held-back text, got none; name the second file with valid_labels (--valid-labels)"
+        in said.err
+    )
+    said = cli("fit", "classify", *given, "--valid-labels", labels, *SMALL, "-o", tmp_path / "m")
+    assert said.status == 2
+    assert "valid_labels: expected valid beside it" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--epochs", "3", "--steps", "5"), "epochs: steps=5 already says how long training goes on, got epochs=3 too"),
+        (("--epochs", "3", "--budget", "5s"), "epochs: budget='5s' already says how long training goes on, got epochs=3 too"),
+        (("--units", "byte", "--min-count", "2"), "min_count: has no effect with units='byte'"),
+        (("--units", "bpe", "--min-count", "2"), "min_count: has no effect with units='bpe'"),
+        (("--units", "char", "--unknown-rate", "0.5"), "unknown_rate: has no effect with units='char'"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_are_refused(cli: Cli, reviews: Path, tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    found = cli("fit", "classify", reviews, "--label", "verdict", *options, "-o", tmp_path / "m")
+    assert found.status == 2
+    assert said in found.err
+    assert "leave" in found.err
+
+
+def test_epochs_are_said_again_as_steps(cli: Cli, reviews: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    said = cli("fit", "classify", reviews, "--label", "verdict", "--epochs", "2", "--hidden-size", "8", "-o", first)
+    assert said.status == 0
+    line = said.out.splitlines()[-1].split()
+    assert "--epochs" not in line
+    again = [str(second) if word == str(first) else word for word in line[line.index("fit") :]]
+    assert cli(*again).status == 0
+    assert tg.load(first).predict_proba("fine").tolist() == tg.load(second).predict_proba("fine").tolist()
+
+
+def test_flags_of_other_tasks_are_refused(cli: Cli, trained: Path, reviews: Path) -> None:
+    for words, flag in (
+        (("predict", trained, "fine", "--levels", "80,95"), "--levels"),
+        (("predict", trained, "fine", "--future", reviews), "--future"),
+        (("evaluate", trained, reviews, "--label", "verdict", "--reset"), "--reset"),
+        (("evaluate", trained, reviews, "--label", "verdict", "--levels", "50"), "--levels"),
+        (("evaluate", trained, reviews, "--label", "verdict", "--against", "a=b.csv"), "--against"),
+    ):
+        found = cli(*words)
+        assert found.status == 2, words
+        assert f"{flag}: is for models of the task" in found.err
+        assert "got one for classify; leave it out" in found.err

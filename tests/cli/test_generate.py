@@ -66,7 +66,7 @@ def test_evaluate_and_info(cli: Cli, trained: Path, book: Path) -> None:
         (("generate", "MODEL", "--top-p", "0"), "top_p"),
         (("generate", "MODEL", "--length", "-1"), "length"),
         (("generate", "MODEL", "--temprature", "1"), "--temperature"),
-        (("predict", "MODEL", "the"), "forecasters and classifiers"),
+        (("predict", "MODEL", "the"), "forecasters, classifiers, taggers"),
         (("fit", "generate", "/nowhere/text.txt", "-o", "OUT"), "/nowhere/text.txt"),
         (("plot", "MODEL", "-o", "OUT"), "expected a forecaster"),
     ],
@@ -85,3 +85,11 @@ def test_a_classifier_writes_nothing(cli: Cli, tmp_path: Path) -> None:
     said = cli("generate", tmp_path / "c")
     assert said.status == 2
     assert "expected a language model" in said.err
+
+
+def test_flags_of_other_tasks_are_refused(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    for flag, value in (("--text", "review"), ("--label", "x"), ("--levels", "50"), ("--picture", "x.png")):
+        found = cli("evaluate", trained, tmp_path / "x.txt", flag, value)
+        assert found.status == 2
+        assert f"{flag}: is for models of the task" in found.err
+        assert "got one for generate; leave it out" in found.err

@@ -29,3 +29,13 @@ def test_few_texts_move_it_little_and_none_not_at_all() -> None:
     logits = np.array([[3.0, 0.0], [0.0, 3.0]])
     assert fit_temperature([logits], np.zeros(0, np.int64)) == 1.0
     assert 0.8 < fit_temperature([logits], np.array([0, 1])) < 1.0
+
+
+def test_with_many_classes_some_of_the_texts_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(20_000, 4)) * 2
+    labels = (rng.random((len(logits), 1)) > softmax(logits / 3.0, -1).cumsum(1)).sum(1).clip(max=3)
+    whole = fit_temperature([logits, logits], labels)
+    monkeypatch.setattr("tidegate.decode.labels.MOST_NUMBERS", 20_000)
+    assert fit_temperature([logits, logits], labels) == fit_temperature([logits[::4]], labels[::4])
+    assert fit_temperature([logits], labels) == pytest.approx(whole, rel=0.1)

@@ -61,6 +61,38 @@ def test_the_odds_of_a_known_source_are_learnt(cell: str) -> None:
     assert own.score(chain(3000, seed=1)).nats_per_token == pytest.approx(BEST, abs=0.03)
 
 
+@pytest.mark.parametrize("size", [16, 24])
+def test_a_tied_model_learns_with_one_table(size: int, tmp_path: Path) -> None:
+    """Read and foreseen with the same numbers, through a narrowing layer where the cell is wider than the embedding."""
+    own = tg.LanguageModel(**{**OPTIONS, "hidden_size": size, "tied": True}).fit([chain(6000)], progress=False)
+    core = own._ready()
+    assert "logits.weight" not in core.net.weights
+    assert ("narrowed.weight" in core.net.weights) == (size == 24)
+    assert own.score(chain(3000, 1)).nats_per_token == pytest.approx(BEST, abs=0.05)
+    own.save(tmp_path / "m.safetensors")
+    again = tg.LanguageModel.load(tmp_path / "m.safetensors")
+    assert "".join(again.generate("ab", 50)) == "".join(own.generate("ab", 50))
+    tokens = np.arange(12)[None, :, None] % 5
+    network = Network(core.net.spec, torch.Generator())
+    network.load(core.net.weights)
+    theirs = network({"tokens": torch.from_numpy(tokens)}).outputs["logits"].detach().numpy()
+    np.testing.assert_allclose(core.net.run({"tokens": tokens}).outputs["logits"], theirs, atol=1e-5)
+
+
+def test_weights_are_dropped_in_training_alone() -> None:
+    def fit(**more: object) -> tg.LanguageModel:
+        return tg.LanguageModel(**OPTIONS, **more).fit([chain(6000)], progress=False)
+
+    dropped, plain = fit(weight_dropout=0.3), fit()
+    assert next(b for b in dropped._ready().net.spec.blocks if b.kind == "recurrent").weight_dropout == 0.3
+    name = "read.weight_hh_l0"
+    assert not np.array_equal(dropped._ready().net.weights[name], plain._ready().net.weights[name])
+    assert dropped.score(chain(3000, 1)).nats_per_token == pytest.approx(BEST, abs=0.06)
+    assert dropped.score("abcde").nats == dropped.score("abcde").nats
+    with pytest.raises(tg.ConfigError, match="weight_dropout: expected 0 <= share < 1, got 1"):
+        tg.LanguageModel(weight_dropout=1.0)
+
+
 def test_what_is_drawn_has_the_odds_that_were_learnt(model: tg.LanguageModel) -> None:
     text = "".join(model.generate("a", length=2000, seed=5))
     steps = Counter((LETTERS.index(b) - LETTERS.index(a)) % 5 for a, b in itertools.pairwise(text))

@@ -60,6 +60,8 @@ CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
     "attend full rows": (lambda ops, s, x: ops.attend(s, x, None), (3 * X[..., 0], X)),
     "attend no steps": (lambda ops, s, x, n: ops.attend(s, x, n), (X[:, :0, 0], X[:, :0], LENGTHS * 0)),
     "dropout locked": (lambda ops, x: ops.dropout(x, 0.5, locked=True), (X,)),
+    "reverse": (lambda ops, x, n: ops.reverse(x, n), (X, LENGTHS)),
+    "reverse full rows": (lambda ops, x: ops.reverse(x, None), (X,)),
     "match": (lambda ops, q, k, n: ops.match(q, k, n, None), (X[:, :2], X, LENGTHS)),
     "match full rows": (lambda ops, q, k: ops.match(q, k, None, None), (X[:, :2], X)),
     "match additive": (lambda ops, q, k, n, v: ops.match(q, k, n, v), (X[:, :2], X, LENGTHS, RNG.normal(size=5))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 
@@ -29,6 +30,16 @@ def test_the_same_answers_as_scikit_learn() -> None:
     joint = counts.transform(other) @ _logs(theirs.feature_count_, places).T + mine._prior
     expected = joint - np.log(np.exp(joint - joint.max(1, keepdims=True)).sum(1, keepdims=True)) - joint.max(1, keepdims=True)
     np.testing.assert_allclose(mine.log_probabilities(asked), expected, atol=2e-4)
+
+
+def test_texts_in_parts_and_classes_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    (codes, classes), (asked, _) = drawn(0), drawn(1)
+    bayes = NaiveBayes(codes, classes * 700, count=2000, longest=2)
+    whole = bayes.log_probabilities(asked)
+    monkeypatch.setattr(ngrams, "MOST_AT_ONCE", 2500)
+    np.testing.assert_array_equal(bayes.log_probabilities(asked), whole)
+    np.testing.assert_allclose(np.exp(whole).sum(1), 1.0)
+    assert bayes.log_probabilities([]).shape == (0, 2000)
 
 
 def _logs(counts: np.ndarray, places: int) -> np.ndarray:

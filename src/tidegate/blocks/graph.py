@@ -31,6 +31,8 @@ from tidegate.spec import (
     Pool,
     Position,
     Recurrent,
+    Reverse,
+    Shift,
     Spec,
     Take,
     Unfold,
@@ -175,6 +177,20 @@ def _unfold(ops: Ops, block: Unfold, own: Mapping[str, Array], sources: list[Val
     return Value(unfolded, None if lengths is None else lengths * block.size)
 
 
+def _reverse(ops: Ops, block: Reverse, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    return Value(ops.reverse(sources[0].x, sources[0].lengths), sources[0].lengths)
+
+
+def _shift(ops: Ops, block: Shift, own: Mapping[str, Array], sources: list[Value]) -> Value:
+    x, lengths = sources[0].x, sources[0].lengths
+    batch, steps, channels = x.shape
+    by = min(abs(block.by), steps)
+    x = x if lengths is None else ops.zero_padding(x, lengths)  # what moves in from beyond a row's end is 0
+    nothing = ops.zeros(x, (batch, by, channels))
+    moved = ops.concat([nothing, x[:, : steps - by]] if block.by > 0 else [x[:, by:], nothing], 1)
+    return Value(moved if lengths is None else ops.zero_padding(moved, lengths), lengths)
+
+
 def _last(ops: Ops, block: Last, own: Mapping[str, Array], sources: list[Value]) -> Value:
     x, lengths = sources[0].x, sources[0].lengths
     if not block.both:
@@ -239,6 +255,8 @@ _FORWARD: dict[type[Block], Callable[..., Value]] = {  # each takes the block of
     Dropout: _dropout,
     Fold: _fold,
     Unfold: _unfold,
+    Reverse: _reverse,
+    Shift: _shift,
     Last: _last,
     Pool: _pool,
     Attend: _attend,

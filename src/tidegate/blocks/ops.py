@@ -92,5 +92,8 @@ class Ops(Protocol):
     def blend(self, alignment: Array, values: Array, lengths: Array | None) -> Array:
         """(B, U, S) and (B, S, C) -> (B, U, C): the sum of each row's valid values, weighted by the alignment."""
 
+    def reverse(self, x: Array, lengths: Array | None) -> Array:
+        """(B, T, C) with each row's valid steps in the opposite order, 0 past them."""
+
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""

@@ -31,7 +31,11 @@ COMMANDS = {
 }
 DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
 TASKS = ("forecast", "classify", "generate", "tag", "translate")
-PARTED = {"fit": TASKS[1:], "check": ("classify", "tag", "translate")}  # commands with a module of their own for a task
+PARTED = {
+    "fit": TASKS[1:],
+    "check": ("classify", "tag", "translate"),
+    "demo": ("text",),
+}  # commands with a module of their own for a task
 OVERVIEW = """example:
   tidegate demo
   tidegate fit forecast weather.csv --target temp_max --time date --horizon 14 -o weather.safetensors
@@ -67,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TidegateError as error:
         print(f"{name}: {_with_flags(str(error))}", file=sys.stderr)
         return ERROR
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"{name}: interrupted {stop}".rstrip(), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as in `| head`
         _discard_output()
@@ -94,10 +98,14 @@ def _run(given: list[str]) -> int:
             )
         raise ConfigError(f"there is no command {given[0]!r}; {nearest(given[0], COMMANDS)} `tidegate --help` lists them")
     _check_task(given)
-    task = given[1] if given[:1] in (["fit"], ["check"]) and len(given) > 1 else None
+    task = given[1] if len(given) > 1 and given[0] in PARTED else None
     parser = _parser(given[0] if given else None, task)
     _check_flags(given, parser)
     args, unknown = parser.parse_known_args(given)
+    rest = getattr(args, "rest", None)
+    if rest is not None:  # words after an option belong to the list before it, which argparse closes there
+        getattr(args, rest).extend(word for word in unknown if not word.startswith("-"))
+        unknown = [word for word in unknown if word.startswith("-")]
     if unknown:
         raise ConfigError("\n".join(_unknown(word, args) for word in unknown))
     if not args.command:
@@ -163,12 +171,14 @@ def _parser(wanted: str | None, task: str | None = None) -> argparse.ArgumentPar
         if command is not None:
             sub.add_argument("--verbose", action="store_true", help="say what is done")
             command.add_arguments(sub)
-            sub.set_defaults(known=[flag for action in sub._actions for flag in action.option_strings])
+            flagged = [action for action in sub._actions if action.option_strings]
+            sub.set_defaults(known=[flag for action in flagged for flag in action.option_strings])
+            sub.set_defaults(usual={action.dest: action.default for action in flagged})
     return parser
 
 
 def _command(name: str, task: str | None = None) -> Command:
-    """The module of a command; `fit` has one a task, `check` one more; that of the same name is the forecaster's."""
+    """The module of a command; `fit` has one a task, `check` and `demo` one more; that of the same name is the forecaster's."""
     own = f"{name}_{task}" if name in PARTED and task in PARTED[name] else name
     return cast(Command, import_module(f"tidegate.cli.{own}"))
 

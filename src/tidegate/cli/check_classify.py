@@ -18,10 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "tidegate check classify FILE [--text COLUMN] [--label COLUMN] [--valid FILE]"
     parser.add_argument("task", choices=["classify"], help="what the file is for: classify")
     parser.add_argument("file", help="as for `tidegate fit classify`")
+    parser.add_argument("--valid-labels", metavar="FILE", help="a second file: line n is the label of line n of --valid")
     parser.add_argument("--valid", metavar="FILE", help="the texts that are going to choose the best weights")
     add_text_columns(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 where training would be refused."""
-    return report(check_labelled(args.file, args.valid, **text_columns_of(args)), args.file)
+    return report(check_labelled(args.file, args.valid, args.valid_labels, **text_columns_of(args)), args.file)

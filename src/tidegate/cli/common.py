@@ -11,7 +11,7 @@ import shutil
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, Union, cast, get_args, get_origin
 
@@ -103,6 +103,17 @@ def add_levels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels", type=_listed(float), default=(80.0, 95.0), metavar="A,B,...", help="intervals in percent, default 80,95"
     )
+
+
+def refuse_foreign(args: argparse.Namespace, task: str, flags: Mapping[str, str]) -> None:
+    """No flag without effect. flags: by name, the tasks that read it, between blanks. Raises: ConfigError with all of them."""
+    given = [name for name, own in flags.items() if task not in own.split() and getattr(args, name) is not args.usual[name]]
+    if given:
+        said = (
+            f"{flag_of(name)}: is for models of the task {' or '.join(flags[name].split())}, got one for {task}; leave it out"
+            for name in given
+        )
+        raise ConfigError("\n".join(said))
 
 
 def add_against(parser: argparse.ArgumentParser) -> None:

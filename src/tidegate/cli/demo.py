@@ -16,7 +16,9 @@ from tidegate.tasks.evaluation import Evaluation
 
 EXAMPLE = """example:
   tidegate demo
-  tidegate demo --output somewhere --steps 600"""
+  tidegate demo --output somewhere --steps 600
+
+`tidegate demo text --help` tells of another demonstration: what recurrent nets make of sentences."""
 HORIZON, WINDOWS, STEPS = 14, 12, 300
 COLUMNS: Columns = {"target": ("temp_max",), "time": ("date",), "id": None, "past": (), "future": (), "static": ()}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import cast
 
-from tidegate.cli.common import add_against, add_levels, folder, named_tables, say_wrote, text_or_whole, wrapped
-from tidegate.cli.pairs import add_pair_columns, add_search, pair_columns_of, search_of
+from tidegate.cli.common import add_against, add_levels, folder, named_tables, refuse_foreign, say_wrote, text_or_whole, wrapped
+from tidegate.cli.pairs import PAIR_FLAGS, SEARCH_FLAGS, add_pair_columns, add_search, pair_columns_of, search_of
 from tidegate.cli.texts import add_text_columns, tag_columns_of, text_columns_of
 from tidegate.errors import ConfigError, TaskError
 from tidegate.models import Classifier, Forecaster, LanguageModel, Tagger, Translator, load
@@ -23,6 +23,12 @@ EXAMPLE = """example:
   tidegate evaluate plays.safetensors test.txt                               # a language model: perplexity, bits a letter
   tidegate evaluate de-en.safetensors test.de --target test.en --beam 5      # a translator: BLEU, chrF, exact answers
   tidegate evaluate summaries.safetensors test.jsonl --from-column source --to-column target --measures ROUGE-1,ROUGE-2,ROUGE-L"""
+
+FOR = {
+    "against": "forecast", "levels": "forecast", "text": "classify", "label": "classify", "labels": "classify tag",
+    "no_header": "classify translate", "picture": "classify tag", "reset": "generate", "column": "tag", "sentence_labels": "tag",
+    "look_ahead": "tag", "measures": "translate", **dict.fromkeys((*PAIR_FLAGS, *SEARCH_FLAGS), "translate"),
+}  # fmt: skip  # flags that not every task reads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score | TextEvaluation:
     model = load(args.model)
-    if args.picture and not isinstance(model, (Classifier, Tagger)):
-        raise ConfigError(
-            f"--picture: is drawn for a classifier or a tagger, got a model for {model.task!r}; `tidegate plot` draws forecasts"
-        )
+    refuse_foreign(args, model.task, FOR)
     if args.output and isinstance(model, (Forecaster, Classifier, Tagger, Translator)):
         folder(args.output)  # what cannot be written is told before the work
     if isinstance(model, Forecaster):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 
-from tidegate.cli.common import add_options, options_of
-from tidegate.cli.training import LAST_WORDS, add_training, check_training, tell
+from tidegate.cli.common import add_options
+from tidegate.cli.training import LAST_WORDS, Way, add_seeds, add_training, add_vectors, check_training, tell, trained
 from tidegate.models import LanguageModel
 from tidegate.models.language_figures import held_back_text
 from tidegate.tasks.generate import GenerateOptions
@@ -24,19 +25,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", choices=["generate"], help="what to train: generate")
     parser.add_argument("file", help="plain text, UTF-8, also .gz")
     add_training(parser)
+    add_seeds(parser)
     parser.add_argument("--valid", metavar="FILE", help="text that chooses the best weights; without it the end is held back")
+    add_vectors(parser)
     add_options(parser, GenerateOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, save, and say how good it is."""
     check_training(args)
-    model = LanguageModel(**options_of(args, GenerateOptions))
     began = time.perf_counter()
-    model.fit(
-        args.file, valid=args.valid, budget=args.budget, checkpoint=None if args.no_checkpoint else args.output,
-        resume=args.resume, history=args.history,
-    )  # fmt: skip
-    model.save(args.output)
+
+    def fit(options: Mapping[str, object], way: Way, _: int | None) -> LanguageModel:
+        return LanguageModel(**options).fit(args.file, valid=args.valid, vectors=args.vectors, **way)
+
+    model, seeds = trained(args, GenerateOptions, fit)
     seconds, figures = time.perf_counter() - began, held_back_text(model.card)
-    return tell(args, GenerateOptions, repr(model), figures, model.card, seconds, ("valid",))
+    return tell(args, GenerateOptions, repr(model), figures, model.card, seconds, ("valid", "vectors"), seeds)

@@ -6,6 +6,7 @@ import argparse
 from typing import TypedDict
 
 PAIR_FLAGS = ("target", "from_column", "to_column")
+SEARCH_FLAGS = ("beam", "length_penalty", "no_repeat_ngram", "max_length")
 
 
 class PairColumns(TypedDict):

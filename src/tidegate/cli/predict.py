@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tidegate.cli.common import add_levels, emit
-from tidegate.cli.pairs import add_search, search_of
+from tidegate.cli.common import add_levels, emit, refuse_foreign
+from tidegate.cli.pairs import SEARCH_FLAGS, add_search, search_of
 from tidegate.cli.texts import add_text_columns, text_columns_of
 from tidegate.data.table import Table, read_table
 from tidegate.data.texts import read_texts
@@ -25,11 +25,17 @@ EXAMPLE = """example:
   tidegate predict de-en.safetensors "ein mann schläft" --beam 5 --n-best 3
   tidegate predict de-en.safetensors --data new.de --beam 5 -o answers.csv"""
 
+FOR = {
+    "future": "forecast", "levels": "forecast", "text": "classify translate", "no_header": "classify translate",
+    "n_best": "tag translate", **dict.fromkeys(SEARCH_FLAGS, "translate"),
+}  # fmt: skip  # flags that not every task reads
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `predict`."""
     parser.add_argument("model", help="a file written by `tidegate fit`")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to sort, to tag or to translate")
+    parser.set_defaults(rest="texts")
     parser.add_argument("--data", metavar="FILE", help="history to forecast from (without it, the training series), or texts")
     parser.add_argument("--future", metavar="FILE", help="known covariates of the horizon: columns id, time, covariates")
     parser.add_argument("-o", "--output", metavar="FILE", help="a CSV file; without it, standard output")
@@ -48,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict and write the table."""
     model = load(args.model)
+    refuse_foreign(args, model.task, FOR)
     if isinstance(model, Forecaster):
         if args.texts:
             raise ConfigError(f"{args.texts[0]!r}: expected no text for a forecaster; --data FILE gives it newer rows")

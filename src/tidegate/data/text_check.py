@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tidegate.data.check import Finding, Level, sorted_findings
 from tidegate.data.texts import Texts, read_texts
 from tidegate.errors import DataError
+from tidegate.files import PathLike
 
 NAMED = 5  # classes or places named in a finding
 RULED = 0.95  # share of one class from which accuracy says little
@@ -23,16 +24,19 @@ _MANGLED = re.compile(
 )
 
 
-def check_labelled(source: object, valid: object | None = None, **columns: object) -> tuple[Finding, ...]:
+def check_labelled(
+    source: object, valid: object | None = None, valid_labels: PathLike | None = None, **columns: object
+) -> tuple[Finding, ...]:
     """Errors first, then warnings, then notes.
 
-    Args:  source, valid: as for `Classifier.fit`. columns: text, label, labels, header, as for `read_texts`; `labels` of source.
+    Args:  source, valid, valid_labels: as for `Classifier.fit`. columns: text, label, labels, header, as for `read_texts`;
+        `labels` of source.
     """
     read: Callable[..., Texts] = read_texts
     beside = {name: value for name, value in columns.items() if name != "labels"}
     try:
         texts = read(source, **columns)
-        held_back = None if valid is None else read(valid, **beside)
+        held_back = None if valid is None else read(valid, labels=valid_labels, **beside)
     except DataError as error:
         return (Finding("error", str(error), "", "fit stops here."),)
     found = [*_of_texts(texts), *_of_labels(texts)]

@@ -49,6 +49,16 @@ class Model(ABC):
     def _from_file(cls, file: container.File, where: str) -> Model:
         """The model of a validated file."""
 
+    @property
+    @abstractmethod
+    def card(self) -> Mapping[str, Plain]:
+        """What is known of the fitted model: a copy. Raises: TaskError before `fit`."""
+
+    @final
+    def _note(self, text: str) -> None:
+        """One more sentence in the notes of the card, which the file holds."""
+        cast("list[Plain]", self.card["notes"]).append(text)  # the card is copied, the lists in it are the model's own
+
     @final
     def save(self, path: PathLike) -> None:
         """Write the one file that holds everything. Raises: OutputError, TaskError before `fit`."""

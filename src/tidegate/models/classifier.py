@@ -16,14 +16,15 @@ import numpy.typing as npt
 from tidegate import format as container
 from tidegate.config import Plain, check_options
 from tidegate.data.table import Table
-from tidegate.data.texts import read_texts
+from tidegate.data.texts import Texts, read_texts
 from tidegate.decode.labels import Floats
-from tidegate.errors import ConfigError, FormatError
+from tidegate.errors import ConfigError, DataError, FormatError
 from tidegate.files import PathLike
 from tidegate.models import classify_fit as fitting
 from tidegate.models import classify_store as store
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.word_vectors import check_vectors
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.label_scores import LabelEvaluation, evaluation
 
@@ -91,6 +92,9 @@ class Classifier(Model):
         labels: PathLike | None = None,
         header: bool = True,
         valid: object | None = None,
+        valid_labels: PathLike | None = None,
+        split_seed: int | None = None,
+        vectors: PathLike | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -103,16 +107,23 @@ class Classifier(Model):
         Args:  source: a path (CSV, TSV, Parquet, JSON lines, plain text, a folder, each also .gz), a frame, a list of
             (text, label), or (texts, labels); see tidegate.data.texts. text, label: columns. labels: a second file, line by line.
             header: False where the columns have no names; they are then called "1", "2", ... valid: texts that choose the best
-            weights, read like `source`; without it a share of each class is held back. budget: "90s", "10m", "1h" or seconds;
-            fixes the number of steps once. checkpoint: stem of checkpoint files; with `resume` the newest of them is continued.
-            history: a JSON-lines file of training records. progress: a bar; None shows it where it is seen.
+            weights, read like `source`, valid_labels the second file beside it; without `valid` a share of each class is held
+            back. split_seed: draws that share; None: the model's seed. Figures of several seeds need one split. vectors: a text
+            file of word2vec or GloVe, also .gz, at whose vectors the embedding starts; embedding_dim is then the file's. budget:
+            "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem of checkpoint files; with `resume` the
+            newest of them is continued. history: a JSON-lines file of training records. progress: a bar; None shows it where it
+            is seen.
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
-        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        drive = checked_drive(
+            self.options.device, steps, budget, checkpoint, resume, history, progress, on_event, self._given.get("epochs")
+        )
+        if vectors is not None:
+            check_vectors(self.options.units)
         texts = read_texts(source, text=text, label=label, labels=labels, header=header)
-        held_back = None if valid is None else read_texts(valid, text=text, label=label, header=header)
-        result = fitting.fit(self.options, texts, held_back, drive)
+        held_back = _held_back(valid, text, label, valid_labels, header)
+        result = fitting.fit(self.options, texts, held_back, drive, split_seed, vectors)
         self._core, self._card, self._steps = result.core, result.card, result.steps
         return self
 
@@ -223,6 +234,21 @@ class Classifier(Model):
             f"fitted on {self._card.get('texts', '?')} texts: {core.options.cell} x {core.options.hidden_size}, "
             f"{len(core.classes)} classes, {core.tokenizer.size:,} tokens, {core.nets[0].spec.count() * len(core.nets):,} weights"
         )
+
+
+def _held_back(valid: object | None, text: str | None, label: str | None, labels: PathLike | None, header: bool) -> Texts | None:
+    """The texts that choose the best weights, where some are given. Raises: ConfigError, DataError."""
+    if valid is None:
+        if labels is not None:
+            raise ConfigError(f"valid_labels: expected valid beside it, the texts that {labels} labels, got none")
+        return None
+    found = read_texts(valid, text=text, label=label, labels=labels, header=header)
+    if found.labels is None:
+        raise DataError(
+            f"{found.source}: expected a label beside each held-back text, got none; name the second file with valid_labels "
+            "(--valid-labels), or the column with label (--label)"
+        )
+    return found
 
 
 def _texts(given: str | Sequence[str] | Path) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, cast, final
 
 import numpy as np
@@ -17,8 +17,10 @@ from tidegate.data.texts import Texts
 from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.decode.labels import Floats, fit_temperature, probabilities
 from tidegate.errors import DataError
+from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.drive import Drive, run_options
+from tidegate.models.word_vectors import embedding_start
 from tidegate.runtime.predictor import Predictor
 from tidegate.tasks.classify import (
     EVALUATION_TOKENS,
@@ -35,7 +37,7 @@ from tidegate.tasks.classify import (
 )
 from tidegate.tasks.label_scores import scores
 from tidegate.tasks.ngrams import NaiveBayes
-from tidegate.tasks.problem import TrainOptions
+from tidegate.tasks.problem import GivenRows, TrainOptions
 from tidegate.tasks.token_batches import groups, padded
 
 if TYPE_CHECKING:
@@ -85,32 +87,45 @@ class Result(NamedTuple):
     steps: int
 
 
-def fit(options: ClassifyOptions, texts: Texts, held_back: Texts | None, drive: Drive) -> Result:
-    """Vocabulary, training, temperature. Raises: DataError for what no classifier can be trained on."""
+def fit(
+    options: ClassifyOptions, texts: Texts, held_back: Texts | None, drive: Drive, split_seed: int | None = None,
+    vectors: PathLike | None = None,
+) -> Result:  # fmt: skip
+    """Vocabulary, training, temperature.
+
+    Args:  split_seed: of what is held back where nothing is given for it; None: the options'. vectors: a file of them, where the
+        embedding starts.
+    Raises: DataError for what no classifier can be trained on; what `embedding_start` raises.
+    """
     train = training_half("train")
     labels = _labels(texts)
     classes = _classes(texts, labels)
     known = {name: k for k, name in enumerate(classes)}
     own = np.array([known[label] for label in labels], np.int64)
     if held_back is None:
-        rows, back = split(own, options.validation, options.seed)
+        rows, back = split(own, options.validation, options.seed if split_seed is None else split_seed)
         learnt, kept = [texts.texts[k] for k in rows], [texts.texts[k] for k in back]
         own, truth = own[rows], own[back]
     else:
         learnt, kept, truth = list(texts.texts), list(held_back.texts), truths(held_back, classes)
     size, least = options.vocabulary, options.min_count
     tokenizer, counts = learn(learnt, options.units, lower=options.lower, size=size, min_count=least)
+    start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim)
+    options = options if start is None else replace(options, embedding_dim=start.size)
     untrained = Core(options, tokenizer, (), classes, 1.0)
     codes = untrained.encode(learnt), untrained.encode(kept)
     problem = ClassifyProblem(
         options, build_spec(options, tokenizer.size, len(classes)), Labelled(codes[0], own), Labelled(codes[1], truth), counts
     )
-    result = _trained(train, options, problem, drive, _run_id(options, texts, held_back))
+    run_id = _run_id(options, texts, held_back, split_seed, "" if start is None else start.sha256)
+    result = _trained(train, options, problem, drive, run_id, None if start is None else start.given)
     nets = tuple(Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", m.final)) for m in result.members)
     temperature = fit_temperature(Core(options, tokenizer, nets, classes, 1.0).logits(codes[1]), truth)
     core = Core(options, tokenizer, nets, classes, temperature)
     card = _card(core, texts, result, tokenizer.encode(learnt), own, kept)
     card["held_back"] = _figures(core, codes, own, truth) if len(truth) else None
+    if start is not None:
+        cast("list[Plain]", card["notes"]).append(start.note)
     return Result(core, card, result.steps)
 
 
@@ -168,10 +183,13 @@ def _classes(texts: Texts, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(counts))
 
 
-def _trained(train: object, options: ClassifyOptions, problem: ClassifyProblem, drive: Drive, run_id: str) -> FitResult:
+def _trained(
+    train: object, options: ClassifyOptions, problem: ClassifyProblem, drive: Drive, run_id: str, given: GivenRows | None
+) -> FitResult:
     from tidegate.train.run import fit_members
 
-    return fit_members(problem, train_options(options, problem.steps_per_epoch), run_options(drive, options.ensemble, run_id))
+    run = run_options(drive, options.ensemble, run_id)
+    return fit_members(problem, train_options(options, problem.steps_per_epoch), run, given=given)
 
 
 def train_options(options: ClassifyOptions, steps_per_epoch: int) -> TrainOptions:
@@ -188,9 +206,10 @@ def train_options(options: ClassifyOptions, steps_per_epoch: int) -> TrainOption
     )  # fmt: skip
 
 
-def _run_id(options: ClassifyOptions, texts: Texts, held_back: Texts | None) -> str:
-    """What a checkpoint must have been made with: options and data."""
+def _run_id(options: ClassifyOptions, texts: Texts, held_back: Texts | None, split_seed: int | None, start: str) -> str:
+    """What a checkpoint must have been made with: options and data. start: the hash of what the embedding starts at."""
     said = [json.dumps(to_plain(options), sort_keys=True), _hash(texts), "" if held_back is None else _hash(held_back)]
+    said += [start] if split_seed is None else [start, str(split_seed)]
     return hashlib.sha256("".join(said).encode()).hexdigest()
 
 

@@ -42,10 +42,15 @@ def check_machine(device: str, budget: float | None, steps: object) -> None:
 
 def checked_drive(
     device: str, steps: object, budget: str | float | None, checkpoint: PathLike | None, resume: bool,
-    history: PathLike | None, progress: bool | None, on_event: OnEvent | None,
+    history: PathLike | None, progress: bool | None, on_event: OnEvent | None, epochs: object = None,
 ) -> Drive:  # fmt: skip
     """What `fit` was told, checked before any data is read. Raises: as `check_machine`, and OutputError."""
     seconds = parse_budget(budget)
+    if epochs is not None and (steps is not None or seconds is not None):
+        other = f"steps={steps}" if steps is not None else f"budget={budget!r}"
+        raise ConfigError(
+            f"epochs: {other} already says how long training goes on, got epochs={epochs} too; leave one of them out"
+        )
     check_machine(device, seconds, steps)
     if resume and checkpoint is None:
         raise ConfigError("resume: goes on from a checkpoint; say where it is with checkpoint='...'")

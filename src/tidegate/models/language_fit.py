@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, cast, final
 
@@ -21,8 +21,9 @@ from tidegate.errors import DataError
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.drive import Drive, run_options
+from tidegate.models.word_vectors import EMBEDDING, embedding_start
 from tidegate.runtime.predictor import Floats, Predictor
-from tidegate.tasks.generate import START, GenerateOptions, LanguageProblem, build_spec
+from tidegate.tasks.generate import START, TABLE, GenerateOptions, LanguageProblem, build_spec
 from tidegate.tasks.ngrams import WittenBell
 from tidegate.tasks.problem import TrainOptions
 
@@ -86,22 +87,34 @@ def read(source: PathLike | Sequence[str]) -> list[str]:
     return list(read_texts(list(source)).texts)
 
 
-def fit(options: GenerateOptions, texts: list[str], held_back: list[str] | None, source: str, drive: Drive) -> Result:
-    """Vocabulary and training. source: what the card calls the text. Raises: DataError for a text that is too short."""
+def fit(
+    options: GenerateOptions, texts: list[str], held_back: list[str] | None, source: str, drive: Drive,
+    vectors: PathLike | None = None,
+) -> Result:  # fmt: skip
+    """Vocabulary and training. source: what the card calls the text. vectors: where the embedding starts.
+
+    Raises: DataError for a text that is too short; what `embedding_start` raises.
+    """
     training_half("train")
     if held_back is None:
         texts, held_back = _split(texts, options.validation)
     size, least = options.vocabulary, options.min_count
-    tokenizer, _ = learn(texts, options.units, lower=options.lower, size=size, min_count=least)
+    tokenizer, counts = learn(texts, options.units, lower=options.lower, size=size, min_count=least)
+    table = f"{TABLE}.weight" if options.tied else EMBEDDING
+    start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim, table)
+    options = options if start is None else replace(options, embedding_dim=start.size)
     codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
     problem = LanguageProblem(options, build_spec(options, tokenizer.size), codes, kept)
     if not (kept != START).any():
         raise DataError(f"the held-back text: expected tokens that training has, got {len(kept):,} unknown ones; bring another")
     from tidegate.train.run import fit_members
 
-    said = json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back)
+    said = (
+        json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back) + ("" if start is None else start.sha256)
+    )
     run_id = hashlib.sha256(said.encode()).hexdigest()
-    result = fit_members(problem, train_options(options, problem.steps_per_epoch), run_options(drive, 1, run_id))
+    given, settings = None if start is None else start.given, train_options(options, problem.steps_per_epoch)
+    result = fit_members(problem, settings, run_options(drive, 1, run_id), given=given)
     member = result.members[0]
     core = Core(options, tokenizer, Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", member.final)))
     card: dict[str, Plain] = {
@@ -109,7 +122,8 @@ def fit(options: GenerateOptions, texts: list[str], held_back: list[str] | None,
         "kinds": tokenizer.size - 1, "data_sha256": _hash([*texts, *held_back]),
         "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": member.best_step, "held_back_loss": member.best_loss, "steps": member.steps}],
-        "weights": problem.spec.count(), "held_back": _figures(core, codes, kept), "notes": _notes(codes, kept),
+        "weights": problem.spec.count(), "held_back": _figures(core, codes, kept),
+        "notes": [*_notes(codes, kept), *([] if start is None else [start.note])],
         "versions": versions(),
     }  # fmt: skip
     return Result(core, card, result.steps)

@@ -23,6 +23,7 @@ from tidegate.models import language_fit as fitting
 from tidegate.models import language_store as store
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.word_vectors import check_vectors
 from tidegate.tasks.generate import START, GenerateOptions
 
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")  # the same ends of a line as everywhere, and no others
@@ -91,6 +92,7 @@ class LanguageModel(Model):
         source: PathLike | Sequence[str],
         *,
         valid: PathLike | Sequence[str] | None = None,
+        vectors: PathLike | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -101,15 +103,20 @@ class LanguageModel(Model):
         """Train on a text and return self.
 
         Args:  source: a file of plain text, also .gz; or a list of texts, which are read one after the other. valid: text that
-            chooses the best weights; without it the end of the text is held back. budget, checkpoint, resume, history, progress:
-            as of every task.
+            chooses the best weights; without it the end of the text is held back. vectors: a text file of word2vec or GloVe, also
+            .gz, at whose vectors the embedding of words starts; embedding_dim is then the file's. budget, checkpoint, resume,
+            history, progress: as of every task.
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
-        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        drive = checked_drive(
+            self.options.device, steps, budget, checkpoint, resume, history, progress, on_event, self._given.get("epochs")
+        )
+        if vectors is not None:
+            check_vectors(self.options.units)
         held_back = None if valid is None else fitting.read(valid)
         name = "list of texts" if isinstance(source, (list, tuple)) else str(source)
-        result = fitting.fit(self.options, fitting.read(source), held_back, name, drive)
+        result = fitting.fit(self.options, fitting.read(source), held_back, name, drive, vectors)
         self._core, self._card, self._steps = result.core, result.card, result.steps
         return self
 

@@ -43,7 +43,14 @@ class TorchOps:
     def recurrent(
         self, block: Recurrent, weights: Mapping[str, Tensor], x: Tensor, lengths: Tensor | None, state: State | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Layer by layer, with our dropout between them (torch's own draws from the global generator)."""
+        """Layer by layer, with our dropout between them (torch's own draws from the global generator).
+
+        Of weight_hh a share is dropped in training, once for the whole sequence (Merity et al. 2018).
+        """
+        if block.weight_dropout:
+            weights = {
+                name: self.dropout(w, block.weight_dropout) if name.startswith("weight_hh") else w for name, w in weights.items()
+            }
         if not self._fused or x.shape[1] == 0:
             return recurrent.recurrent(self, block, weights, x, lengths, state)
         names = tuple(block.state())
@@ -178,6 +185,14 @@ class TorchOps:
     def blend(self, alignment: Tensor, values: Tensor, lengths: Tensor | None) -> Tensor:
         """The values' mean under the alignment, which is 0 past each row's length."""
         return alignment @ values
+
+    def reverse(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Each row's valid steps in the opposite order."""
+        if lengths is None:
+            return x.flip(1)
+        place = lengths[:, None] - 1 - torch.arange(x.shape[1], device=x.device)
+        rows = x[torch.arange(len(x), device=x.device)[:, None], place.clamp(min=0)]
+        return torch.where((place >= 0)[..., None], rows, torch.zeros_like(rows))
 
     def divide_up(self, lengths: Tensor, size: int) -> Tensor:
         """ceil(lengths / size)."""

@@ -126,6 +126,14 @@ class ArrayOps(ABC):
         rows = x[np.arange(len(x)), np.maximum(lengths - 1, 0)]
         return np.where((lengths > 0)[:, None], rows, x.dtype.type(0))
 
+    def reverse(self, x: Array, lengths: Array | None) -> Array:
+        """Each row's valid steps in the opposite order."""
+        if lengths is None:
+            return x[:, ::-1]
+        place = lengths[:, None] - 1 - np.arange(x.shape[1])
+        rows = x[np.arange(len(x))[:, None], np.maximum(place, 0)]
+        return np.where((place >= 0)[..., None], rows, x.dtype.type(0))
+
     def divide_up(self, lengths: Array, size: int) -> Array:
         """ceil(lengths / size)."""
         return -(-lengths // size)

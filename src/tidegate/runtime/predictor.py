@@ -33,6 +33,8 @@ from tidegate.spec import (
     Port,
     Position,
     Recurrent,
+    Reverse,
+    Shift,
     Spec,
     Unfold,
     size_of,
@@ -276,7 +278,7 @@ def _unsteppable(block: object) -> str | None:
         return "starts at a state that other blocks give"
     if isinstance(block, (Fold, Unfold)) and block.size > 1:
         return f"works on segments of {block.size} steps"
-    if isinstance(block, (Last, Pool, Attend, Match, Blend, Position, Gather)):
+    if isinstance(block, (Last, Pool, Attend, Match, Blend, Position, Gather, Reverse, Shift)):
         return "depends on the place in the sequence"
     return None
 

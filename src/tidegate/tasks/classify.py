@@ -51,8 +51,9 @@ class ClassifyOptions:
     max_tokens: longer texts are cut at their end, and it is said how many were. cell: recurrent cell. hidden_size: units of a
     direction. num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a token; none: 128, for
     characters and bytes 48. pooling: how the outputs become one vector. dropout: share of values dropped, the same at every
-    step (variational); none: 0.5, for characters and bytes 0.3. unknown_rate: a; in training a token that occurs n times
-    becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs:
+    step (variational); none: 0.5, for characters and bytes 0.3. weight_dropout: share of the recurrent weights dropped in each
+    training step (weight-drop, Merity et al. 2018). unknown_rate: a; in training a token that occurs n times becomes unknown
+    with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs:
     passes over the training texts; none: as many as 4,000 steps take, 5 to 60. steps: optimiser steps, instead of epochs.
     batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and bytes 0.005.
     weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights keeps.
@@ -73,6 +74,7 @@ class ClassifyOptions:
     embedding_dim: int | None = None
     pooling: Pooling = "max"
     dropout: float | None = None
+    weight_dropout: float = 0.0
     unknown_rate: float = 0.25
     label_smoothing: float = 0.1
     epochs: int | None = None
@@ -93,7 +95,7 @@ class ClassifyOptions:
             "vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble", "steps", "epochs",
             "embedding_dim",
         )  # fmt: skip
-        faults = list(common_faults(self, counts=counts, shares=("dropout", "label_smoothing", "averaging")))
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "label_smoothing", "averaging")))
         if self.unknown_rate < 0:
             faults.append(f"unknown_rate: expected at least 0, got {self.unknown_rate}")
         if faults:
@@ -113,6 +115,7 @@ def build_spec(options: ClassifyOptions, tokens: int, classes: int) -> Spec:
         Recurrent(
             name="read", inputs=("embedded_dropped",), cell=cell, input_size=embedding, hidden_size=o.hidden_size,
             num_layers=o.num_layers, bidirectional=o.bidirectional, dropout=dropout,
+            weight_dropout=o.weight_dropout,
         ),
         *_pooling(o, width),
         Dropout(name="pooled_dropped", inputs=("pooled",), p=dropout),

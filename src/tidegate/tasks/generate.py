@@ -25,6 +25,7 @@ EMBEDDING_WORDS = 256
 START = 0  # read before the first token of a text: the code of the unknown, which nothing in training has
 VALIDATION_ROWS = 8
 MOST_LOGITS, LEAST_PIECE = 1 << 24, 32  # numbers made of a validation batch; tokens of a strip in it at least
+TABLE = "vectors"  # the weights that a tied output layer shares with the embedding
 
 
 @final
@@ -35,7 +36,9 @@ class GenerateOptions:
     units: what the text is cut into: characters, bytes, words, tokens (at white space) or learnt byte pairs. lower: lower-case
     the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
     cell: recurrent cell. hidden_size: units of a layer. num_layers: recurrent layers. embedding_dim: numbers a token; none: 256,
-    for characters and bytes 64. dropout: share of values dropped, the same at every step of a window (variational).
+    for characters and bytes 64. tied: the output layer reads the embedding's table (Press & Wolf 2017). dropout: share of values
+    dropped, the same at every step of a window (variational). weight_dropout: share of the recurrent weights dropped in each
+    training step (weight-drop, Merity et al. 2018).
     window: tokens that a gradient goes back through. batch_size: strips of the text that are read side by side.
     epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
     learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
@@ -52,7 +55,9 @@ class GenerateOptions:
     hidden_size: int = 256
     num_layers: int = 2
     embedding_dim: int | None = None
+    tied: bool = False
     dropout: float = 0.2
+    weight_dropout: float = 0.0
     window: int = 128
     batch_size: int = 32
     epochs: int | None = None
@@ -70,7 +75,7 @@ class GenerateOptions:
         counts = (
             "vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size", "steps", "epochs", "embedding_dim",
         )  # fmt: skip
-        faults = list(common_faults(self, counts=counts, shares=("dropout", "averaging")))
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "averaging")))
         if faults:
             raise ConfigError("\n".join(faults))
 
@@ -80,17 +85,28 @@ def build_spec(options: GenerateOptions, tokens: int) -> Spec:
     o = options
     embedding = o.embedding_dim or EMBEDDING.get(o.units, EMBEDDING_WORDS)
     cell: Cell = "rnn_tanh" if o.cell == "rnn" else o.cell
+    table = TABLE if o.tied else None
     blocks: list[Block] = [
-        Embed(name="embedded", inputs=("tokens",), num_embeddings=tokens, embedding_dim=embedding, std=0.1),
+        Embed(name="embedded", inputs=("tokens",), num_embeddings=tokens, embedding_dim=embedding, std=0.1, table=table),
         Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout / 2, locked=True),
         Recurrent(
             name="read", inputs=("embedded_dropped",), cell=cell, input_size=embedding, hidden_size=o.hidden_size,
-            num_layers=o.num_layers, dropout=o.dropout,
+            num_layers=o.num_layers, dropout=o.dropout, weight_dropout=o.weight_dropout,
         ),
         Dropout(name="read_dropped", inputs=("read",), p=o.dropout, locked=True),
-        Linear(name="logits", inputs=("read_dropped",), input_size=o.hidden_size, output_size=tokens),
+        *_foreseen(o, embedding, tokens),
     ]  # fmt: skip
     return Spec(inputs=(Port(name="tokens", size=1, shape="tokens"),), blocks=tuple(blocks), outputs=("logits",))
+
+
+def _foreseen(options: GenerateOptions, embedding: int, tokens: int) -> list[Block]:
+    """The output layer; a tied one is as wide as the embedding, and a linear layer goes there where the cell is not."""
+    last, size, blocks = "read_dropped", options.hidden_size, list[Block]()
+    if options.tied and size != embedding:
+        blocks.append(Linear(name="narrowed", inputs=(last,), input_size=size, output_size=embedding))
+        last, size = "narrowed", embedding
+    table = TABLE if options.tied else None
+    return [*blocks, Linear(name="logits", inputs=(last,), input_size=size, output_size=tokens, table=table)]
 
 
 @final
@@ -107,7 +123,7 @@ class LanguageProblem:
     def __init__(self, options: GenerateOptions, spec: Spec, train: Codes, held_back: Codes) -> None:
         self.spec, self._options = spec, options
         self.carried = tuple(spec.state())
-        self._tokens = next(block.output_size for block in spec.blocks if isinstance(block, Linear))
+        self._tokens = next(block.num_embeddings for block in spec.blocks if isinstance(block, Embed))
         self._inputs, self._targets = strips(train, options.batch_size)
         self._held_back = strips(held_back, min(VALIDATION_ROWS, max(1, len(held_back) // 2)))
         if self._inputs.shape[1] < 1 or self._held_back[0].shape[1] < 1:

@@ -6,6 +6,7 @@ Multinomial (McCallum & Nigam 1998), with a tenth added to each count; n-grams a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -15,6 +16,7 @@ from tidegate.data.vocabulary import Codes
 
 PLACES = 1 << 18
 ADDED = 0.1
+MOST_AT_ONCE = 1 << 22  # pairs of an n-gram and a class
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -26,21 +28,35 @@ class NaiveBayes:
     """
 
     def __init__(self, codes: Sequence[Codes], classes: npt.NDArray[np.int64], *, count: int, longest: int) -> None:
-        self._longest = longest
+        self._longest, self._count = longest, count
         self._places = max(1 << 12, PLACES // max(1, count // 8))
         places, rows = self._grams(codes)
-        flat = np.bincount(classes[rows] * self._places + places, minlength=count * self._places)
-        counts = flat.reshape(count, self._places) + ADDED
-        self._each = np.log(counts / counts.sum(1, keepdims=True)).astype(np.float32)
-        seen = np.bincount(classes, minlength=count) + 1.0
-        self._prior = np.log(seen / seen.sum())
+        seen, times = np.unique(places * count + classes[rows], return_counts=True)  # by place, then class: few of all pairs
+        self._seen, self._class = seen // count, seen % count
+        self._gain = np.log(times / ADDED + 1.0)
+        self._unseen = np.log(ADDED / (np.bincount(self._class, times, minlength=count) + ADDED * self._places))
+        texts = np.bincount(classes, minlength=count) + 1.0
+        self._prior = np.log(texts / texts.sum())
 
     def log_probabilities(self, codes: Sequence[Codes]) -> npt.NDArray[np.float64]:
-        """(N, K)."""
+        """(N, K). Only the classes that an n-gram was seen in are looked at: with thousands of classes they are few."""
         places, rows = self._grams(codes)
-        scores = np.stack([np.bincount(rows, own[places], minlength=len(codes)) for own in self._each], 1) + self._prior
-        shifted = scores - scores.max(1, keepdims=True)
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))
+        order = np.argsort(rows, kind="stable")
+        places, rows = places[order], rows[order]
+        start = np.searchsorted(self._seen, places)
+        found = np.searchsorted(self._seen, places, "right") - start
+        grams, scores = np.bincount(rows, minlength=len(codes)), np.empty((len(codes), self._count))
+        work = np.cumsum(np.bincount(rows, found, minlength=len(codes)) + self._count)
+        cuts = [0, *np.flatnonzero(np.diff(work // MOST_AT_ONCE)).tolist(), len(codes)] if len(codes) else [0]
+        for first, last in pairwise(cuts):
+            mine = slice(*np.searchsorted(rows, (first, last)).tolist())
+            each = np.repeat(start[mine] - np.cumsum(found[mine]) + found[mine], found[mine]) + np.arange(found[mine].sum())
+            flat = np.repeat(rows[mine] - first, found[mine]) * self._count + self._class[each]
+            gains = np.bincount(flat, self._gain[each], minlength=(last - first) * self._count)
+            own = grams[first:last, None] * self._unseen + self._prior + gains.reshape(last - first, self._count)
+            own -= own.max(1, keepdims=True)
+            scores[first:last] = own - np.log(np.exp(own).sum(1, keepdims=True))
+        return scores
 
     def _grams(self, codes: Sequence[Codes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The place of every n-gram, and the text that it stands in."""

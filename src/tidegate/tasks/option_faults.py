@@ -22,3 +22,17 @@ def common_faults(options: object, *, counts: Sequence[str], shares: Sequence[st
         value = getattr(options, name)
         if value is not None and not good(value):
             yield f"{name}: expected {expected}, got {value}"
+    yield from _idle(options)
+
+
+def _idle(options: object) -> Iterator[str]:
+    """Options that the unit leaves without effect, where they are set."""
+    units = getattr(options, "units", None)
+    rules = (
+        ("min_count", units in ("byte", "bpe"), "knows every byte, so that nothing is unknown"),
+        ("unknown_rate", units in ("char", "byte", "bpe"), "forgets no tokens in training: only words and tokens are forgotten"),
+    )
+    for name, idle, why in rules:
+        usual = getattr(type(options), name, None)  # a dataclass keeps its defaults there
+        if idle and getattr(options, name, usual) != usual:
+            yield f"{name}: has no effect with units={units!r}, which {why}; leave it out, or set units='word'"

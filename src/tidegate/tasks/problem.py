@@ -62,6 +62,16 @@ class Problem(Protocol):
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class GivenRows:
+    """Rows of a table that training starts from, instead of drawn ones."""
+
+    weight: str  # block.weight
+    rows: npt.NDArray[np.int64]  # (N,)
+    values: npt.NDArray[np.float32]  # (N, E)
+
+
+@final
 @dataclass(frozen=True)
 class Rolled:
     """A decoder that reads its own outputs: which input channels hold which lag of the target, and where the horizon starts."""

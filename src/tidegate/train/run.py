@@ -16,7 +16,7 @@ from tidegate.errors import FormatError
 from tidegate.files import PathLike
 from tidegate.format import File
 from tidegate.progress import Progress
-from tidegate.tasks.problem import Problem, TrainOptions
+from tidegate.tasks.problem import GivenRows, Problem, TrainOptions
 from tidegate.train.checkpoint import Checkpoints
 from tidegate.train.history import START, History
 from tidegate.train.loop import Record, train
@@ -87,11 +87,14 @@ class _Resumed(NamedTuple):
         return len(self.members), cast(int, self.header["step"])
 
 
-def fit_members(problem: Problem, options: TrainOptions, run: RunOptions, start: Weights | None = None) -> FitResult:
+def fit_members(
+    problem: Problem, options: TrainOptions, run: RunOptions, start: Weights | None = None, given: GivenRows | None = None
+) -> FitResult:
     """Train every member; Ctrl-C keeps the best so far and ends.
 
-    Args:  start: weights to go on from (warm start) instead of initial values.
-    Raises: FormatError where a checkpoint belongs to another run; OutputError where one cannot be written.
+    Args:  start: weights to go on from (warm start) instead of initial values. given: rows of one weight that start so.
+    Raises: FormatError where a checkpoint belongs to another run; OutputError where one cannot be written; KeyboardInterrupt
+        where Ctrl-C comes before the first check of the first member.
     """
     kept = None if run.checkpoint is None else Checkpoints(run.checkpoint)
     resumed = None if kept is None else _earlier(kept, run)
@@ -105,7 +108,7 @@ def fit_members(problem: Problem, options: TrainOptions, run: RunOptions, start:
     total, done = options.steps * run.members, 0 if resumed is None else place[0] * options.steps + place[1]
     with History(run.history, place) as history, Progress(total, "training", shown=run.shown, done=done) as bar:
         driver = _Driver(problem, options, run, kept, history, bar, members)
-        interrupted = driver.drive(start, resumed)
+        interrupted = driver.drive(start, given, resumed)
     return FitResult(tuple(members), options.steps, interrupted)
 
 
@@ -134,23 +137,35 @@ class _Driver:
     bar: Progress
     members: list[Member]
 
-    def drive(self, start: Weights | None, resumed: _Resumed | None) -> bool:
+    def drive(self, start: Weights | None, given: GivenRows | None, resumed: _Resumed | None) -> bool:
         """Train what is left; True where Ctrl-C ended it."""
         for index in range(len(self.members), self.run.members):
             mine = replace(self.options, seed=self.options.seed + SEED_STRIDE * index)
             state = new_state(self.problem, mine)
-            if start is not None:
-                state.network.load(cast("dict[str, npt.NDArray[np.floating]]", start))
-                state.average = {name: state.network.weights()[name].detach().clone() for name in state.average}
+            if start is not None or given is not None:
+                _start(state, start, given)
             if resumed is not None:
                 state_from_plain(state, resumed.header, resumed.arrays)
                 resumed = None
             if not self._member(mine, state, index):
-                if not self.members:  # an unfinished net would only weaken an ensemble that has whole ones
-                    self.members.append(_finished(state))
+                self._keep_best(mine, state)
                 return True
             self.members.append(_finished(state))
         return False
+
+    def _keep_best(self, options: TrainOptions, state: TrainState) -> None:
+        """After Ctrl-C: the best so far, where there is one and no whole member that it would only weaken.
+
+        Raises: KeyboardInterrupt where nothing was trained to a check: weights that nobody looked at are no model.
+        """
+        place = f"at step {state.step} of {options.steps}"
+        if self.members:
+            log.warning("interrupted %s: the %d finished nets are kept", place, len(self.members))
+        elif state.best is None:
+            raise KeyboardInterrupt(f"{place}, before the first look at the held-back data: nothing is kept")
+        else:
+            log.warning("interrupted %s: the best model so far is kept", place)
+            self.members.append(_finished(state))
 
     def _member(self, options: TrainOptions, state: TrainState, index: int) -> bool:
         """Train one member to its end; False where Ctrl-C ended it."""
@@ -165,9 +180,18 @@ class _Driver:
                 if self.run.on_event is not None:
                     self.run.on_event(event)
         except KeyboardInterrupt:
-            log.warning("interrupted at step %d of %d: the best model so far is kept", state.step, options.steps)
             return False
         return True
+
+
+def _start(state: TrainState, start: Weights | None, given: GivenRows | None) -> None:
+    """Put weights in place of the drawn ones, and into their average."""
+    weights = state.network.arrays() if start is None else cast("dict[str, npt.NDArray[np.float32]]", dict(start))
+    if given is not None:
+        weights[given.weight] = weights[given.weight].copy()
+        weights[given.weight][given.rows] = given.values
+    state.network.load(weights)
+    state.average = {name: state.network.weights()[name].detach().clone() for name in state.average}
 
 
 def _line(record: Record, state: TrainState) -> str:
@@ -176,9 +200,10 @@ def _line(record: Record, state: TrainState) -> str:
 
 
 def _finished(state: TrainState) -> Member:
-    current = cast(Weights, dict(state.network.arrays()))
-    best = state.best if state.best is not None else current
-    return Member(best, state.final if state.final is not None else best, state.best_step, state.best_loss, state.step)
+    assert state.best is not None, "the last step is followed by a check"
+    return Member(
+        state.best, state.final if state.final is not None else state.best, state.best_step, state.best_loss, state.step
+    )
 
 
 def _write_checkpoint(
