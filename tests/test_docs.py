@@ -211,7 +211,9 @@ def test_generated_pages_are_what_the_package_says() -> None:
     assert script("make_reference").stale() == [], "docs/reference is stale: run `make docs`"
 
 
-@pytest.mark.parametrize("name", [n for n in COMMANDS if n != "fit"] + [f"fit {task}" for task in TASKS] + ["check classify"])
+@pytest.mark.parametrize(
+    "name", [n for n in COMMANDS if n != "fit"] + [f"fit {task}" for task in TASKS] + ["check classify", "check translate"]
+)
 def test_the_examples_of_every_command_have_flags_that_exist(name: str) -> None:
     reference = script("make_reference")
     shown = reference.examples(name)
