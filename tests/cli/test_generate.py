@@ -66,7 +66,7 @@ def test_evaluate_and_info(cli: Cli, trained: Path, book: Path) -> None:
         (("generate", "MODEL", "--top-p", "0"), "top_p"),
         (("generate", "MODEL", "--length", "-1"), "length"),
         (("generate", "MODEL", "--temprature", "1"), "--temperature"),
-        (("predict", "MODEL", "the"), "forecasters and classifiers"),
+        (("predict", "MODEL", "the"), "forecasters, classifiers and translators"),
         (("fit", "generate", "/nowhere/text.txt", "-o", "OUT"), "/nowhere/text.txt"),
         (("plot", "MODEL", "-o", "OUT"), "expected a forecaster"),
     ],
