@@ -103,10 +103,12 @@ class Row(NamedTuple):
     headline: Measure
 
 
-SOUNDS: dict[str, Any] = {"units": "char", "target_units": "token", "hidden_size": 256, "embedding_dim": 128, "epochs": 8}
+# Half the target vocabulary takes a quarter off a step; a small batch moves the weights twice as often a pass.
+CAPTIONS: dict[str, Any] = {"lower": True, "target_vocabulary": 4000, "batch_tokens": 1024, "epochs": 12}
+SOUNDS: dict[str, Any] = {"units": "char", "target_units": "token", "hidden_size": 512, "embedding_dim": 128, "epochs": 10}
 ROWS: dict[str, Row] = {
-    "multi30k": Row(multi30k, {"lower": True, "epochs": 14}, USUAL, "BLEU"),
-    "multi30k_plain": Row(multi30k, {"lower": True, "epochs": 14, "attention": "none"}, USUAL, "BLEU"),
+    "multi30k": Row(multi30k, CAPTIONS, USUAL, "BLEU"),
+    "multi30k_plain": Row(multi30k, {**CAPTIONS, "attention": "none"}, USUAL, "BLEU"),
     "cmudict": Row(cmudict, SOUNDS, ("exact", "token-error"), "exact"),
     "scitldr": Row(scitldr, {"shared": True, "hidden_size": 256, "max_tokens": 300, "epochs": 20}, ROUGE, "ROUGE-L"),
     "reversed": Row(

@@ -10,6 +10,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import report_pairs
+
 HERE = Path(__file__).resolve().parent
 # Row: what is measured, must, aim, published or sketched figures.
 ASKED = {
@@ -73,6 +75,7 @@ def text() -> str:
     rows = [line(row, found) for row in ASKED if (found := results(row))]
     lines = [HEAD, "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows, ""]
     lines += shakespeare()
+    lines += report_pairs.lines(results)
     first = next((found[0] for row in ASKED if (found := results(row))), None)
     if first is not None:
         m = first["machine"]

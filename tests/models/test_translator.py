@@ -47,12 +47,12 @@ def model() -> tg.Translator:
 
 
 VARIANTS: dict[str, dict[str, object]] = {
-    "additive": {"attention": "additive"},
+    "additive": {"attention": "additive", "steps": 180},
     "none": {"attention": "none", "steps": 400},
     "feeding": {"input_feeding": True, "steps": 150},
     "sampling": {"sampling": 0.3, "steps": 200},
     "gru of two layers, shared": {"cell": "gru", "num_layers": 2, "shared": True},
-    "rnn, untied, two nets": {"cell": "rnn", "tied": False, "ensemble": 2},
+    "rnn, untied, two nets": {"cell": "rnn", "tied": False, "ensemble": 2, "steps": 180},
 }
 
 

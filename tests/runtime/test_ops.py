@@ -26,6 +26,8 @@ RNG = np.random.default_rng(0)
 X, V = RNG.normal(size=(3, 4, 5)), RNG.normal(size=(3, 5))
 LENGTHS = np.array([4, 0, 2])
 CHAIN = (RNG.normal(size=(5, 5)), RNG.normal(size=5), RNG.normal(size=5))
+Q, U = RNG.normal(size=(3, 2, 5)), RNG.normal(size=5)
+PADDED = np.where((np.arange(4) < LENGTHS[:, None])[..., None], X, np.nan)
 CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
     "linear": (lambda ops, x, w, b: ops.linear(x, w, b), (X, RNG.normal(size=(2, 5)), RNG.normal(size=2))),
     "linear without bias": (lambda ops, x, w: ops.linear(x, w, None), (V, RNG.normal(size=(2, 5)))),
@@ -59,13 +61,19 @@ CALLS: dict[str, tuple[Callable[..., Array], tuple[np.ndarray, ...]]] = {
     "attend": (lambda ops, s, x, n: ops.attend(s, x, n), (3 * X[..., 0], X, LENGTHS)),
     "attend full rows": (lambda ops, s, x: ops.attend(s, x, None), (3 * X[..., 0], X)),
     "attend no steps": (lambda ops, s, x, n: ops.attend(s, x, n), (X[:, :0, 0], X[:, :0], LENGTHS * 0)),
+    **{
+        f"match{said}": (lambda ops, q, k, n, v: ops.match(q, k, n, v), (Q, k, n, U))
+        for said, k, n in (("", X, LENGTHS), (" no keys", X[:, :0], LENGTHS * 0))
+    },
+    "match by a product": (lambda ops, q, k, n: ops.match(q, k, n, None), (Q, X, LENGTHS)),
+    "match full rows": (lambda ops, q, k: ops.match(q, k, None, None), (Q, X)),
+    "match no queries": (lambda ops, q, k: ops.match(q, k, None, None), (Q[:, :0], X)),
+    "blend": (lambda ops, a, x, n: ops.blend(a, x, n), (Q[:, :, :4], PADDED, LENGTHS)),
+    "blend full rows": (lambda ops, a, x: ops.blend(a, x, None), (Q[:, :, :4], X)),
+    "blend by nothing": (lambda ops, a, x: ops.blend(a, x, None), (Q[:, :0, :4], X)),
     "dropout locked": (lambda ops, x: ops.dropout(x, 0.5, locked=True), (X,)),
     "reverse": (lambda ops, x, n: ops.reverse(x, n), (X, LENGTHS)),
     "reverse full rows": (lambda ops, x: ops.reverse(x, None), (X,)),
-    "match": (lambda ops, q, k, n: ops.match(q, k, n, None), (X[:, :2], X, LENGTHS)),
-    "match full rows": (lambda ops, q, k: ops.match(q, k, None, None), (X[:, :2], X)),
-    "match additive": (lambda ops, q, k, n, v: ops.match(q, k, n, v), (X[:, :2], X, LENGTHS, RNG.normal(size=5))),
-    "blend": (lambda ops, a, x, n: ops.blend(ops.match(x[:, :2], x, n, None), x, n), (X[:, :2], X, LENGTHS)),
     "logsumexp": (lambda ops, x: ops.logsumexp(x), (X,)),
     "crf": (lambda ops, x, n, a, s, e: ops.crf(x, n, {"transitions": a, "start": s, "end": e})[0], (X, LENGTHS, *CHAIN)),
     "crf of full rows": (lambda ops, x, a, s, e: ops.crf(x, None, {"transitions": a, "start": s, "end": e})[1], (X, *CHAIN)),
@@ -93,6 +101,22 @@ def test_every_operation_is_called() -> None:
     assert {name.split(" ")[0] for name in CALLS} == wanted
     for ops in (NumpyOps, NativeOps, TorchOps):
         assert wanted | {"recurrent"} == {n for n in dir(ops) if not n.startswith("_")}
+
+
+@pytest.mark.parametrize("additive", [False, True])
+@pytest.mark.parametrize("half", ["running", "training"])
+@OPS
+def test_attention_is_that_of_the_papers(ops: Ops, half: str, additive: bool) -> None:
+    """Number by number: Luong's product, Bahdanau's v . tanh(q + k), and the mean of the values under their softmax."""
+    own, make = (TorchOps(), torch.from_numpy) if half == "training" else (ops, np.asarray)
+    found = own.match(make(Q), make(X), make(LENGTHS), make(U) if additive else None)
+    blended = own.blend(found, make(PADDED), make(LENGTHS))
+    for b, u in np.ndindex(3, 2):
+        keys = X[b, : LENGTHS[b]]
+        scores = [float(U @ np.tanh(Q[b, u] + k)) if additive else float(Q[b, u] @ k) for k in keys]
+        shares = np.exp(scores) / np.exp(scores).sum() if scores else np.zeros(0)
+        np.testing.assert_allclose(np.asarray(found)[b, u], [*shares, *[0.0] * (4 - len(shares))], rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(np.asarray(blended)[b, u], shares @ keys if len(keys) else np.zeros(5), rtol=1e-10, atol=1e-14)
 
 
 LARGE = hnp.arrays(np.float32, (2, 3), elements=st.floats(-(2.0**60), 2.0**60, width=32))

@@ -1,4 +1,4 @@
-"""The translator's nets, options and batches: a step is what the sequence is, tied tables are one, batches are as asked."""
+"""The translator's nets, options and batches: steps are the sequence, tied tables are one, batches hold what they should."""
 
 from __future__ import annotations
 

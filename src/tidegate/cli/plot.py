@@ -14,7 +14,7 @@ from tidegate.models import Translator, load
 EXAMPLE = """example:
   tidegate plot weather.safetensors -o forecast.png
   tidegate plot weather.safetensors --truth newer.csv --html forecast.html
-  tidegate plot de-en.safetensors --text "ein mann schläft" -o attention.png
+  tidegate plot de-en.safetensors --text schlafen -o attention.png
   tidegate plot history.jsonl -o training.svg"""
 
 

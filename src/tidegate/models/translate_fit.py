@@ -134,8 +134,9 @@ def train_options(options: TranslateOptions, steps_per_epoch: int) -> TrainOptio
 
 
 def _figures(core: Core, back: _Kept, usual: str) -> dict[str, Plain]:
-    """Greedy answers to the first held-back pairs, beside those of methods that need no net."""
-    sources, targets = back.sources[:MOST_SCORED], back.targets[:MOST_SCORED]
+    """Greedy answers to held-back pairs, evenly drawn from all, beside those of methods that need no net."""
+    rows = np.linspace(0, len(back.sources) - 1, min(len(back.sources), MOST_SCORED)).astype(int)  # a file may be sorted
+    sources, targets = [back.sources[k] for k in rows], [back.targets[k] for k in rows]
     if core.options.lower:
         sources, targets = [t.lower() for t in sources], [t.lower() for t in targets]
     answers = [core.target.decode(own[0].codes) for own in core.search(core.encode(sources), Beam())]

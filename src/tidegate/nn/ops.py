@@ -183,8 +183,8 @@ class TorchOps:
         return torch.softmax(scores.masked_fill(past, -1e30), -1).masked_fill(past, 0.0)  # -inf: NaN in rows of length 0
 
     def blend(self, alignment: Tensor, values: Tensor, lengths: Tensor | None) -> Tensor:
-        """The values' mean under the alignment, which is 0 past each row's length."""
-        return alignment @ values
+        """The values' mean under the alignment; what is past a row's length is not read."""
+        return alignment @ (values if lengths is None else self.zero_padding(values, lengths))
 
     def reverse(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Each row's valid steps in the opposite order."""
