@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "score a trained model on a data file, beside the methods that need no net",
     "backtest": "rolling-origin evaluation: several cutoffs, nothing seen after them",
     "generate": "write text with a trained language model",
+    "fill": "find the word that is missing, with a language model that reads both ways",
     "plot": "draw a forecast, or the history of a training run",
     "info": "what is in a model file",
     "check": "look at a data file before training",
