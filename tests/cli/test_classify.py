@@ -210,3 +210,19 @@ def test_flags_of_other_tasks_are_refused(cli: Cli, trained: Path, reviews: Path
         assert found.status == 2, words
         assert f"{flag}: is for models of the task" in found.err
         assert "got one for classify; leave it out" in found.err
+
+
+def test_vectors_are_said_and_said_again(cli: Cli, reviews: Path, tmp_path: Path) -> None:
+    vectors, first, second = tmp_path / "v.txt", tmp_path / "a", tmp_path / "b"
+    vectors.write_text("fine 1 2 3 4\ndull -1 -2 -3 -4\n")
+    given = ("fit", "classify", reviews, "--label", "verdict", "--steps", "5", "--hidden-size", "4", "--vectors", vectors)
+    said = cli(*given, "-o", first)
+    assert said.status == 0, said.err
+    assert "started at the vectors of v.txt" in " ".join(said.out.split())
+    line = said.out.splitlines()[-1].split()
+    again = [str(second) if word == str(first) else word for word in line[line.index("fit") :]]
+    assert cli(*again).status == 0
+    assert first.read_bytes() == second.read_bytes()
+    said = cli(*given, "--embedding-dim", "3", "-o", first)
+    assert said.status == 2
+    assert "embedding_dim: expected 4, as the vectors of v.txt are, got 3" in said.err

@@ -93,3 +93,41 @@ def test_flags_of_other_tasks_are_refused(cli: Cli, trained: Path, tmp_path: Pat
         assert found.status == 2
         assert f"{flag}: is for models of the task" in found.err
         assert "got one for generate; leave it out" in found.err
+
+
+def test_fill_prints_both_answers(cli: Cli, tmp_path: Path) -> None:
+    book, out = tmp_path / "t.txt", tmp_path / "m"
+    book.write_text("the tide comes in and the tide goes out .\n" * 60)
+    options = ("--units", "word", "--direction", "both", *SMALL)
+    said = cli("fit", "generate", book, *options, "-o", out)
+    assert said.status == 0, said.err
+    assert "net, from both sides" in said.out
+    assert "--direction both" in said.out.splitlines()[-1]
+    said = cli("fill", out, "--best", "2", "the ___ comes in", "and the tide ___ out")
+    assert said.status == 0, said.err
+    lines = said.out.splitlines()
+    assert [lines[0], lines[4]] == ["the ___ comes in", "and the tide ___ out"]
+    assert len(lines) == 8
+    assert lines[1].split("  ")[-1] == "from the left alone"
+    assert lines[2].split()[0] == "1"
+    assert lines[2].count("%") == 2
+    assert "finds the word that is missing" in cli("info", out).out
+
+
+def test_fill_refuses(cli: Cli, trained: Path, reviews_model: Path) -> None:
+    for words, said in (
+        ((trained, "the ___ comes"), "reads left to right alone; train one with direction='both' (--direction both)"),
+        ((trained,), "expected a text with a blank, written ___, got none"),
+        ((reviews_model, "a ___"), "expected a language model, got a model for 'classify'"),
+    ):
+        found = cli("fill", *words)
+        assert found.status == 2
+        assert said in found.err
+
+
+@pytest.fixture
+def reviews_model(cli: Cli, tmp_path: Path) -> Path:
+    table, out = tmp_path / "r.csv", tmp_path / "r"
+    table.write_text("text,label\n" + "fine,good\ndull,bad\n" * 6)
+    assert cli("fit", "classify", table, "--label", "label", "--steps", "2", "--hidden-size", "4", "-o", out).status == 0
+    return out

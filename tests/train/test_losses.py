@@ -12,7 +12,7 @@ from scipy import stats
 from tidegate.train.losses import LOSSES, TINY
 
 SHAPE = (3, 5)
-LABELS = {"cross_entropy"}
+LABELS = {"cross_entropy", "both_ways"}
 PARAMETERS = {"quantile": 3, "gaussian": 2, "student_t": 3, "negative_binomial": 2, "squared": 1}
 TOL = {"rtol": 1e-10, "atol": 1e-12}  # float64
 
@@ -131,6 +131,17 @@ def test_cross_entropy_equals_torchs(shape: tuple[int, ...], smoothing: float) -
     each = torch.nn.functional.cross_entropy(logits.view(-1, 6), y.view(-1), reduction="none", label_smoothing=smoothing)
     torch.testing.assert_close(found.total, (each * weight.view(-1)).sum(), rtol=1e-6, atol=0)
     torch.testing.assert_close(found.count, weight.sum())
+
+
+def test_both_ways_is_the_mean_of_two_cross_entropies() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits, both = torch.randn(2, 3, 4, 6, generator=rng, dtype=torch.float64)
+    targets = {"y": torch.randint(0, 6, (3, 4), generator=rng), "weight": torch.rand(3, 4, generator=rng, dtype=torch.float64)}
+    targets["smoothing"] = torch.tensor(0.0)
+    found = LOSSES["both_ways"]({"logits": logits, "both": both}, targets)
+    each = [LOSSES["cross_entropy"]({"logits": own}, targets) for own in (logits, both)]
+    torch.testing.assert_close(found.total, (each[0].total + each[1].total) / 2)
+    torch.testing.assert_close(found.count, targets["weight"].sum())
 
 
 def test_cross_entropy_of_a_masked_step_has_no_gradient_and_extremes_are_finite() -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "backtest": "rolling-origin evaluation: several cutoffs, nothing seen after them",
     "generate": "write text with a trained language model",
     "stream": "tag words as they come, with a trained tagger",
+    "fill": "find the word that is missing, with a language model that reads both ways",
     "plot": "draw a forecast, what a translator looks at, or the history of a training run",
     "info": "what is in a model file",
     "check": "look at a data file before training",

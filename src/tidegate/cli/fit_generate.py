@@ -15,6 +15,7 @@ from tidegate.tasks.generate import GenerateOptions
 EXAMPLE = f"""example:
   tidegate fit generate plays.txt -o plays.safetensors
   tidegate fit generate train.txt.gz --valid valid.txt --units bpe --vocabulary 4000 --hidden-size 512 -o book.safetensors
+  tidegate fit generate plays.txt --units word --direction both -o filler.safetensors    # `tidegate fill` finds a missing word
 
 {LAST_WORDS}"""
 

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     elif isinstance(model, LanguageModel):
         about = _about(args.model, file, model.card, spec, "the vocabulary")
         use = [("units", model.options.units), ("generate", "writes on from --prompt; evaluate FILE scores a text")]
+        use += [("fill", "finds the word that is missing from a text with ___")] if model.options.direction == "both" else []
         figures, said = language_figures.held_back_text(model.card), cast("list[str]", model.card["notes"])
     elif isinstance(model, Translator):
         about = _about(args.model, file, model.card, spec, "the vocabularies and the commonest target")

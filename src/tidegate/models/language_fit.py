@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, cast, final
@@ -23,6 +23,7 @@ from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.word_vectors import EMBEDDING, embedding_start
 from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.tasks.fill import FillProblem, build_both, piece
 from tidegate.tasks.generate import START, TABLE, GenerateOptions, LanguageProblem, build_spec
 from tidegate.tasks.ngrams import WittenBell
 from tidegate.tasks.problem import TrainOptions
@@ -36,11 +37,17 @@ LONGEST_GRAM = {"char": 5, "byte": 5}
 @final
 @dataclass(frozen=True, eq=False)
 class Core:
-    """Everything that answers: tokenizer and net."""
+    """Everything that answers: tokenizer and net. both: the net from both sides, of which `net` is the left-to-right part."""
 
     options: GenerateOptions
     tokenizer: Tokenizer
     net: Predictor
+    both: Predictor | None = None
+
+    @property
+    def whole(self) -> Predictor:
+        """The net that the file holds."""
+        return self.both or self.net
 
     def step(self, codes: Codes, state: Floats | None) -> tuple[npt.NDArray[np.floating], Floats]:
         """Read (T,) codes, at least one; the logits (V,) of the next one, and the state."""
@@ -63,11 +70,36 @@ class Core:
         for start in range(0, len(codes), self._chunk):
             part = slice(start, min(start + self._chunk, len(codes)))
             ran = self.net.run({"tokens": before[None, part, None]}, state)
-            logits, state = np.asarray(ran.outputs["logits"][0], np.float64), ran.state
-            highest = logits.max(-1)
-            total = highest + np.log(np.exp(logits - highest[:, None]).sum(-1))
-            found[part] = total - logits[np.arange(len(logits)), codes[part]]
+            found[part], state = _surprise(ran.outputs["logits"][0], codes[part]), ran.state
         return found
+
+    def nats_of_both(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """(N,) -log p of each code from both sides, in pieces as in training."""
+        assert self.both is not None
+        around, found = np.concatenate([[START], codes]), np.zeros(len(codes))
+        for start in range(0, len(codes), self.options.window):
+            read, _ = piece(around, start, self.options.window)
+            own = codes[start : start + self.options.window]
+            ran = self.both.run({"tokens": read[None, :, None]})
+            found[start : start + len(own)] = _surprise(ran.outputs["both"][0, : len(own)], own)
+        return found
+
+
+def core_of(options: GenerateOptions, tokenizer: Tokenizer, weights: Mapping[str, Floats]) -> Core:
+    """The core of trained weights. Raises: FormatError unless they are those of the options and the vocabulary."""
+    left = build_spec(options, tokenizer.size)
+    if options.direction == "forward":
+        return Core(options, tokenizer, Predictor(left, weights))
+    both = Predictor(build_both(options, tokenizer.size), weights)
+    return Core(options, tokenizer, Predictor(left, {name: weights[name] for name in left.parameters()}), both)
+
+
+def _surprise(logits: npt.NDArray[np.floating], codes: Codes) -> npt.NDArray[np.float64]:
+    """(T,) -log p of each code, from (T, V) logits."""
+    exact = np.asarray(logits, np.float64)
+    highest = exact.max(-1)
+    total = highest + np.log(np.exp(exact - highest[:, None]).sum(-1))
+    return np.asarray(total - exact[np.arange(len(exact)), codes])
 
 
 class Result(NamedTuple):
@@ -104,7 +136,7 @@ def fit(
     start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim, table)
     options = options if start is None else replace(options, embedding_dim=start.size)
     codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
-    problem = LanguageProblem(options, build_spec(options, tokenizer.size), codes, kept)
+    problem = _problem(options, tokenizer.size, codes, kept)
     if not (kept != START).any():
         raise DataError(f"the held-back text: expected tokens that training has, got {len(kept):,} unknown ones; bring another")
     from tidegate.train.run import fit_members
@@ -116,7 +148,7 @@ def fit(
     given, settings = None if start is None else start.given, train_options(options, problem.steps_per_epoch)
     result = fit_members(problem, settings, run_options(drive, 1, run_id), given=given)
     member = result.members[0]
-    core = Core(options, tokenizer, Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", member.final)))
+    core = core_of(options, tokenizer, cast("dict[str, Floats]", member.final))
     card: dict[str, Plain] = {
         "source": source.rsplit("/", 1)[-1], "tokens": len(codes), "held_back_tokens": len(kept),
         "kinds": tokenizer.size - 1, "data_sha256": _hash([*texts, *held_back]),
@@ -127,6 +159,12 @@ def fit(
         "versions": versions(),
     }  # fmt: skip
     return Result(core, card, result.steps)
+
+
+def _problem(options: GenerateOptions, tokens: int, codes: Codes, kept: Codes) -> LanguageProblem | FillProblem:
+    if options.direction == "both":
+        return FillProblem(options, build_both(options, tokens), codes, kept)
+    return LanguageProblem(options, build_spec(options, tokens), codes, kept)
 
 
 def _split(texts: list[str], share: float) -> tuple[list[str], list[str]]:
@@ -162,6 +200,8 @@ def _figures(core: Core, codes: Codes, kept: Codes) -> dict[str, Plain]:
     grams = WittenBell(codes, size=core.tokenizer.size, longest=longest).nats(kept)
     count = max(1, int(known.sum()))
     table = {"net": float(net[known].sum()) / count, f"{longest}-grams, Witten-Bell": float(grams[known].sum()) / count}
+    if core.both is not None:
+        table["net, from both sides"] = float(core.nats_of_both(kept)[known].sum()) / count
     return {"tokens": len(kept), "table": cast("dict[str, Plain]", table)}
 
 

@@ -23,6 +23,7 @@ from tidegate.models import language_fit as fitting
 from tidegate.models import language_store as store
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.language_fill import Choice, Filling, fill
 from tidegate.models.word_vectors import check_vectors
 from tidegate.tasks.generate import START, GenerateOptions
 
@@ -149,6 +150,13 @@ class LanguageModel(Model):
             fitting.read([prompt])
         return _until(_written(core, prompt, length, how, np.random.default_rng(seed)), stop)
 
+    def fill(self, text: str, *, best: int = 5) -> Filling:
+        """The `best` likeliest tokens for the blank, written ___, of a text: from both sides, beside those from the left alone.
+
+        The model was trained with direction="both". Raises: TaskError where it was not; ConfigError; DataError.
+        """
+        return fill(self._ready(), text, best)
+
     def score(self, text: str | Path) -> Score:
         """How likely a text is from the state that knows nothing. A str is a text; a file is given as a pathlib.Path."""
         if not isinstance(text, (str, Path)):
@@ -201,7 +209,7 @@ class LanguageModel(Model):
         core = self._ready()
         return (
             f"fitted on {self._card.get('tokens', '?')} tokens: {core.options.cell} x {core.options.hidden_size}, "
-            f"{core.options.num_layers} layers, {core.tokenizer.size - 1:,} kinds of token, {core.net.spec.count():,} weights"
+            f"{core.options.num_layers} layers, {core.tokenizer.size - 1:,} kinds of token, {core.whole.spec.count():,} weights"
         )
 
 
@@ -245,4 +253,4 @@ def _until(pieces: Iterator[str], stop: str | None) -> Iterator[str]:
 LanguageModel.__init__.__signature__ = options_signature(  # type: ignore[attr-defined]  # functions carry attributes
     LanguageModel.__init__, GenerateOptions
 )
-__all__ = ["LanguageModel", "Score"]
+__all__ = ["Choice", "Filling", "LanguageModel", "Score"]

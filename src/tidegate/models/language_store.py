@@ -14,9 +14,10 @@ from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import FormatError
 from tidegate.format import File
 from tidegate.models.base import arrays_under, check_text_card, header_part
-from tidegate.models.language_fit import Core
-from tidegate.runtime.predictor import Predictor
+from tidegate.models.language_fit import Core, core_of
+from tidegate.runtime.predictor import Floats
 from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.tasks.fill import build_both
 from tidegate.tasks.generate import GenerateOptions, build_spec
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -26,10 +27,10 @@ def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, P
     """Header and arrays of the file."""
     header: dict[str, Plain] = {
         "options": to_plain(replace(core.options, steps=steps)),  # a budget leaves the same bytes as the steps it came to
-        "spec": spec_to_plain(core.net.spec),
+        "spec": spec_to_plain(core.whole.spec),
         "card": dict(card),
     }
-    return header, {**{f"net.{n}": w for n, w in core.net.weights.items()}, **core.tokenizer.arrays("vocabulary")}
+    return header, {**{f"net.{n}": w for n, w in core.whole.weights.items()}, **core.tokenizer.arrays("vocabulary")}
 
 
 def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
@@ -37,15 +38,15 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     header, arrays = file.header, file.arrays
     options = from_plain(GenerateOptions, header_part(header, "options", where), "options")
     tokenizer = Tokenizer.from_arrays(options.units, options.lower, arrays, "vocabulary")
-    spec = build_spec(options, tokenizer.size)
+    spec = (build_both if options.direction == "both" else build_spec)(options, tokenizer.size)
     if spec_from_plain(header_part(header, "spec", where)) != spec:
         raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
     foreign = sorted(name for name in arrays if not name.startswith(("net.", "vocabulary.tokens.", "vocabulary.merges")))
     if foreign:
         raise FormatError(f"{where}: array {foreign[0]!r}: a language model has no such part; it was altered: save it again")
-    net = Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", arrays_under(arrays, "net.")))
+    core = core_of(options, tokenizer, cast("dict[str, Floats]", arrays_under(arrays, "net.")))
     card = dict(header_part(header, "card", where))
     check_text_card(card, ("tokens", "held_back_tokens", "kinds"), ("",), where)
     if card.get("held_back") is None:
         raise FormatError(f"{where}: its card lacks the held-back figures; save the model again")
-    return Core(options, tokenizer, net), card
+    return core, card

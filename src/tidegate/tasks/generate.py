@@ -36,9 +36,10 @@ class GenerateOptions:
     units: what the text is cut into: characters, bytes, words, tokens (at white space) or learnt byte pairs. lower: lower-case
     the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
     cell: recurrent cell. hidden_size: units of a layer. num_layers: recurrent layers. embedding_dim: numbers a token; none: 256,
-    for characters and bytes 64. tied: the output layer reads the embedding's table (Press & Wolf 2017). dropout: share of values
-    dropped, the same at every step of a window (variational). weight_dropout: share of the recurrent weights dropped in each
-    training step (weight-drop, Merity et al. 2018).
+    for characters and bytes 64. tied: the output layer reads the embedding's table (Press & Wolf 2017). direction: "both" trains
+    a net that reads right to left beside the other, so that a missing word is filled in from both sides; pieces of the text are
+    then read by themselves, without carried state. dropout: share of values dropped, the same at every step of a window
+    (variational). weight_dropout: share of the recurrent weights dropped in each training step (weight-drop, Merity et al. 2018).
     window: tokens that a gradient goes back through. batch_size: strips of the text that are read side by side.
     epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
     learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
@@ -56,6 +57,7 @@ class GenerateOptions:
     num_layers: int = 2
     embedding_dim: int | None = None
     tied: bool = False
+    direction: Literal["forward", "both"] = "forward"
     dropout: float = 0.2
     weight_dropout: float = 0.0
     window: int = 128
@@ -76,6 +78,10 @@ class GenerateOptions:
             "vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size", "steps", "epochs", "embedding_dim",
         )  # fmt: skip
         faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "averaging")))
+        if self.direction == "both" and self.units in ("byte", "bpe"):
+            faults.append(
+                f"direction: both sides of a blank need a word or a letter in it, got units={self.units!r}; set units='word'"
+            )
         if faults:
             raise ConfigError("\n".join(faults))
 

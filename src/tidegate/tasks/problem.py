@@ -17,7 +17,7 @@ from tidegate.errors import ConfigError
 from tidegate.spec import Spec
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
-LossName = Literal["quantile", "gaussian", "student_t", "negative_binomial", "squared", "cross_entropy", "tags"]
+LossName = Literal["quantile", "gaussian", "student_t", "negative_binomial", "squared", "cross_entropy", "tags", "both_ways"]
 
 
 @final

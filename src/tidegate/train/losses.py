@@ -1,6 +1,7 @@
 """Losses by name. In: the net's outputs and a batch's targets. Out: a weighted sum and its weight, so that parts add up exactly.
 
-Of labels: `logits` (..., K); targets `y` (...) int64, `weight` (...), `smoothing` (), the share that is spread over all classes.
+Of labels: `logits` (..., K), and `both` of the same shape where a token is foreseen from both sides too; targets `y` (...) int64,
+`weight` (...), `smoothing` (), the share that is spread over all classes.
 Outputs of a forecaster: `raw` (B, F, P) parameters and `base` (B, F, 1), the point that the parameters add to. Targets: `y`
 (B, F) scaled values, `weight` (B, F), 0 where the truth is missing, `probabilities` (Q,), and `unit` (B,), `offset` (B,) to
 leave the scale (counts).
@@ -138,6 +139,12 @@ def _log_probability(outputs: Mapping[str, Tensor], y: Tensor, lengths: Tensor) 
     return steps.sum(1) + pairs.sum(1) + ends - total
 
 
+def both_ways(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Loss:
+    """The mean of two cross-entropies: of a token from what stands before it, and from both sides."""
+    left, both = (cross_entropy({"logits": outputs[name]}, targets) for name in ("logits", "both"))
+    return Loss((left.total + both.total) / 2.0, left.count)
+
+
 def _known(y: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """The truths, 0 where they are masked: a NaN there would reach the gradient, as 0 times NaN."""
     return torch.where(targets["weight"] > 0, y, torch.zeros_like(y))
@@ -156,4 +163,5 @@ LOSSES: dict[LossName, Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Lo
     "squared": squared,
     "cross_entropy": cross_entropy,
     "tags": tags,
+    "both_ways": both_ways,
 }
