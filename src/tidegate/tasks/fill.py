@@ -17,7 +17,7 @@ from tidegate.config import Plain
 from tidegate.data.vocabulary import Codes
 from tidegate.errors import DataError
 from tidegate.spec import Block, Concat, Dropout, Linear, Recurrent, Reverse, Shift, Spec
-from tidegate.tasks.generate import START, GenerateOptions, build_spec
+from tidegate.tasks.generate import START, TABLE, GenerateOptions, build_spec
 from tidegate.tasks.problem import Batch, LossName, Rolled
 
 AHEAD = 2  # places from a step to the first one after the word that is foreseen
@@ -38,7 +38,7 @@ def build_both(options: GenerateOptions, tokens: int) -> Spec:
         Linear(name="joined", inputs=("around_dropped",), input_size=width, output_size=read.input_size),
         Linear(
             name="both", inputs=("joined",), input_size=read.input_size, output_size=tokens,
-            tied="embedded" if options.tied else None,
+            table=TABLE if options.tied else None,
         ),
     ]  # fmt: skip
     return replace(left, blocks=(*left.blocks, *blocks), outputs=("logits", "both"))
