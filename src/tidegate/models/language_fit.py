@@ -89,27 +89,33 @@ def read(source: PathLike | Sequence[str]) -> list[str]:
 def fit(options: GenerateOptions, texts: list[str], held_back: list[str] | None, source: str, drive: Drive) -> Result:
     """Vocabulary and training. source: what the card calls the text. Raises: DataError for a text that is too short."""
     training_half("train")
+    closing = held_back is None and options.closing > 0.0
     if held_back is None:
         texts, held_back = _split(texts, options.validation)
     size, least = options.vocabulary, options.min_count
     tokenizer, _ = learn(texts, options.units, lower=options.lower, size=size, min_count=least)
     codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
-    problem = LanguageProblem(options, build_spec(options, tokenizer.size), codes, kept)
+    problem = LanguageProblem(options, build_spec(options, tokenizer.size), codes, kept, closing=closing)
     if not (kept != START).any():
         raise DataError(f"the held-back text: expected tokens that training has, got {len(kept):,} unknown ones; bring another")
     from tidegate.train.run import fit_members
 
-    said = json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back)
+    said = json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back) + ("closing" if closing else "")
     run_id = hashlib.sha256(said.encode()).hexdigest()
-    result = fit_members(problem, train_options(options, problem.steps_per_epoch), run_options(drive, 1, run_id))
+    plan = train_options(options, problem.steps_per_epoch, closing=closing)
+    result = fit_members(problem, plan, run_options(drive, 1, run_id))
     member = result.members[0]
-    core = Core(options, tokenizer, Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", member.final)))
+    shipped, measured = (
+        Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", w)) for w in (member.final, member.best)
+    )
+    core = Core(options, tokenizer, shipped)
+    figures = _figures(Core(options, tokenizer, measured), codes, kept)  # of weights that never saw the held-back text
     card: dict[str, Plain] = {
         "source": source.rsplit("/", 1)[-1], "tokens": len(codes), "held_back_tokens": len(kept),
         "kinds": tokenizer.size - 1, "data_sha256": _hash([*texts, *held_back]),
         "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": member.best_step, "held_back_loss": member.best_loss, "steps": member.steps}],
-        "weights": problem.spec.count(), "held_back": _figures(core, codes, kept), "notes": _notes(codes, kept),
+        "weights": problem.spec.count(), "held_back": figures, "notes": _notes(codes, kept),
         "versions": versions(),
     }  # fmt: skip
     return Result(core, card, result.steps)
@@ -129,14 +135,14 @@ def _split(texts: list[str], share: float) -> tuple[list[str], list[str]]:
     raise DataError("the text: expected something to hold back, got nothing; bring more text")
 
 
-def train_options(options: GenerateOptions, steps_per_epoch: int) -> TrainOptions:
-    """The loop's options from the task's."""
+def train_options(options: GenerateOptions, steps_per_epoch: int, *, closing: bool = False) -> TrainOptions:
+    """The loop's options from the task's. closing: the held-back text may be trained on."""
     usual = min(max(-(-USUAL_STEPS // steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
     steps = options.steps or (options.epochs or usual) * steps_per_epoch
     return TrainOptions(
         steps=steps, learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
-        warmup=100, beta2=0.99, patience=options.patience, check_every=CHECK_EVERY, averaging=options.averaging, closing=0.0,
-        seed=options.seed, device=options.device,
+        warmup=100, beta2=0.99, patience=options.patience, check_every=CHECK_EVERY, averaging=options.averaging,
+        closing=options.closing if closing else 0.0, seed=options.seed, device=options.device,
     )  # fmt: skip
 
 

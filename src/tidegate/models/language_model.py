@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from tidegate import format as container
 from tidegate.config import Plain, check_options
-from tidegate.decode.sampling import Sampling, distribution, draw
+from tidegate.decode.next_code import NextCode
+from tidegate.decode.sampling import Sampling
 from tidegate.errors import ConfigError, DataError, FormatError
 from tidegate.files import PathLike
 from tidegate.models import language_fit as fitting
 from tidegate.models import language_store as store
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.runtime.follow import followed
 from tidegate.tasks.generate import START, GenerateOptions
 
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")  # the same ends of a line as everywhere, and no others
@@ -205,13 +207,11 @@ def _written(core: fitting.Core, prompt: str, length: int, how: Sampling, rng: n
     writer = core.tokenizer.writer(begun=bool(len(codes)) and not prompt[-1].isspace())
     forbidden = np.zeros(core.tokenizer.size, np.bool_)
     forbidden[START] = True
-    history = codes.tolist()[-how.repetition_window :]
+    after, drawer = followed(core.net, state), NextCode(how, forbidden, codes.tolist(), rng)
     for _ in range(length):
-        chances = distribution(logits[None], [np.array(history, np.int64)], how, forbidden)
-        code = int(draw(chances, rng)[0])
-        history = [*history, code][-how.repetition_window :]
+        code = drawer.draw(logits)
         yield writer.push(code)
-        logits, state = core.step(np.array([code]), state)
+        logits = after(code)
     yield writer.close()
 
 
