@@ -33,7 +33,9 @@ from tidegate.tasks.token_batches import forget, groups, padded
 Pooling = Literal["max", "mean", "last", "attention"]
 EMBEDDING = {"char": 48, "byte": 48}
 EMBEDDING_WORDS = 128
-USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 4000, 5, 60
+USUAL_STEPS = {"char": 4000, "byte": 4000}
+USUAL_STEPS_WORDS = 800
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 60
 DROPOUT = {"char": 0.3, "byte": 0.3}
 DROPOUT_WORDS = 0.5
 RATE = {"char": 5e-3, "byte": 5e-3}
@@ -52,13 +54,15 @@ class ClassifyOptions:
     direction. num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a token; none: 128, for
     characters and bytes 48. pooling: how the outputs become one vector. dropout: share of values dropped, the same at every
     step (variational); none: 0.5, for characters and bytes 0.3. unknown_rate: a; in training a token that occurs n times
-    becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs:
-    passes over the training texts; none: as many as 4,000 steps take, 5 to 60. steps: optimiser steps, instead of epochs.
-    batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and bytes 0.005.
-    weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights keeps.
-    patience: epochs without a better loss on the held-back texts before training stops; 0 never stops. validation: share of
-    each class that is held back, where no file for it is given. ensemble: nets whose probabilities are averaged. seed: of
-    every random number. device: of training.
+    becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs: passes
+    over the training texts; none: as many as 800 steps take (of characters and bytes 4,000), 5 to 60. steps: optimiser steps,
+    instead of epochs. batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and
+    bytes 0.005. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights
+    keeps. patience: epochs without a better loss on the held-back texts before training stops; 0 never stops. validation: share
+    of each class that is held back, where no file for it is given. closing: share of the steps, at their end, that go on from
+    the best weights with these texts too; where a file holds them, they are never trained on. ensemble: nets whose
+    probabilities are averaged. ngrams: a linear model of n-grams stands beside the nets, as heavy as the held-back texts say.
+    seed: of every random number. device: of training.
     """
 
     units: Units = "word"
@@ -84,7 +88,9 @@ class ClassifyOptions:
     averaging: float = 0.998
     patience: int = 4
     validation: float = 0.1
+    closing: float = 0.25
     ensemble: int = 1
+    ngrams: bool = True
     seed: int = 0
     device: str = "cpu"
 
@@ -93,7 +99,7 @@ class ClassifyOptions:
             "vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble", "steps", "epochs",
             "embedding_dim",
         )  # fmt: skip
-        faults = list(common_faults(self, counts=counts, shares=("dropout", "label_smoothing", "averaging")))
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "label_smoothing", "averaging", "closing")))
         if self.unknown_rate < 0:
             faults.append(f"unknown_rate: expected at least 0, got {self.unknown_rate}")
         if faults:
@@ -147,35 +153,40 @@ class Labelled:
 class ClassifyProblem:
     """What the training loop sees (tasks.problem.Problem): batches of like length, some of their tokens forgotten.
 
-    Args:  counts: (V,) how often each code occurs in training.
+    Args:  counts: (V,) how often each code occurs in training. closing: the held-back texts are trained on in the closing phase.
     """
 
     loss: LossName = "cross_entropy"
     carried: tuple[str, ...] = ()
     rolled: Rolled | None = None
 
-    def __init__(self, options: ClassifyOptions, spec: Spec, train: Labelled, held_back: Labelled, counts: Codes) -> None:
+    def __init__(
+        self, options: ClassifyOptions, spec: Spec, train: Labelled, held_back: Labelled, counts: Codes, *, closing: bool = False
+    ) -> None:
         self.spec = spec
-        self._options, self._train, self._held_back = options, train, held_back
+        self._options, self._held_back = options, held_back
+        self._open = train
+        self._whole = _together(train, held_back) if closing else train
         self._chances = options.unknown_rate / (options.unknown_rate + np.maximum(counts, 1e-9))
-        self._lengths = np.array([len(c) for c in train.codes], np.int64)
-        self._epoch: tuple[int, list[Codes]] = (-1, [])
+        self._pass: tuple[tuple[int, bool], list[Codes]] = ((-1, False), [])
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of the first pass; the others differ by a few."""
-        return len(self._groups(0))
+        return len(self._groups(0, closing=False))
 
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
         """The next group of texts; a pass's order follows from the seed and its number."""
-        epoch, place = (0, 0) if not isinstance(cursor, list) else (int(str(cursor[0])), int(str(cursor[1])))
-        if place >= len(self._groups(epoch)):
+        epoch, place, before = (0, 0, closing)
+        if isinstance(cursor, list):
+            epoch, place, before = int(str(cursor[0])), int(str(cursor[1])), bool(cursor[2])
+        if before != closing or place >= len(self._groups(epoch, closing=closing)):
             epoch, place = epoch + 1, 0
-        rows = self._groups(epoch)[place]
-        codes = [self._train.codes[k] for k in rows]
+        texts, rows = self._whole if closing else self._open, self._groups(epoch, closing=closing)[place]
+        codes = [texts.codes[k] for k in rows]
         if self._options.unknown_rate and self._options.units in ("word", "token"):
             codes = [forget(row, self._chances, rng) for row in codes]
-        return _batch(codes, self._train.classes[rows], self._options.label_smoothing), [epoch, place + 1]
+        return _batch(codes, texts.classes[rows], self._options.label_smoothing), [epoch, place + 1, closing]
 
     def validation(self) -> Sequence[Batch]:
         """The held-back texts, sorted by length."""
@@ -183,11 +194,16 @@ class ClassifyProblem:
         rows = groups(lengths, EVALUATION_TOKENS)
         return [_batch([self._held_back.codes[k] for k in own], self._held_back.classes[own], 0.0) for own in rows]
 
-    def _groups(self, epoch: int) -> list[Codes]:
-        if self._epoch[0] != epoch:
+    def _groups(self, epoch: int, *, closing: bool) -> list[Codes]:
+        if self._pass[0] != (epoch, closing):
             rng = np.random.default_rng([self._options.seed, epoch])
-            self._epoch = (epoch, groups(self._lengths, self._options.batch_tokens, rng))
-        return self._epoch[1]
+            lengths = np.array([len(c) for c in (self._whole if closing else self._open).codes], np.int64)
+            self._pass = ((epoch, closing), groups(lengths, self._options.batch_tokens, rng))
+        return self._pass[1]
+
+
+def _together(first: Labelled, second: Labelled) -> Labelled:
+    return Labelled([*first.codes, *second.codes], np.concatenate([first.classes, second.classes]))
 
 
 def _batch(codes: Sequence[Codes], classes: npt.NDArray[np.int64], smoothing: float) -> Batch:
