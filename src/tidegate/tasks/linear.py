@@ -2,7 +2,7 @@
 
 In: the tokens of each text. Out: log-probabilities of the classes. Features: words and pairs of them, and runs of 1 to 5 letters
 within them (of characters and bytes: runs of 1 to 5 alone), each group as TF-IDF of length 1 (sublinear, as scikit-learn's);
-multinomial logistic regression over them (Wang & Manning, ACL 2012, for how strong that is). train/linear.py finds the weights.
+multinomial logistic regression over them. train/linear.py finds the weights.
 """
 
 from __future__ import annotations
