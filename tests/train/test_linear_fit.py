@@ -9,8 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from tidegate.tasks.linear import Rows
-from tidegate.train import linear
-from tidegate.train.linear import FLOOR, C, fit_linear, scales
+from tidegate.train.linear import FLOOR, fit_linear, scales
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -22,7 +21,7 @@ def test_no_smaller_loss_is_found(count: int) -> None:
     classes = (x @ rng.normal(0, 2, (columns, count)) + rng.normal(0, 0.5, (rows, count))).argmax(1)
     sparse = csr_matrix(x)
     given = Rows(sparse.indptr.astype(np.int64), sparse.indices.astype(np.int64), sparse.data)
-    weight, bias = fit_linear(given, columns, classes, count)
+    weight, bias = fit_linear(given, columns, classes, count, by_odds=True)
     logits = x @ weight + bias
     ours = np.exp(logits - logits.max(1, keepdims=True))
     scale = scales(given, columns, classes, count)
@@ -31,7 +30,7 @@ def test_no_smaller_loss_is_found(count: int) -> None:
         v, b = flat[:-count].reshape(columns, count), flat[-count:]
         z = x @ (v * scale) + b
         logs = z - np.log(np.exp(z).sum(1, keepdims=True))
-        return float(-logs[np.arange(rows), classes].sum() + (v * v).sum() / (2 * C))
+        return float(-logs[np.arange(rows), classes].sum() + (v * v).sum() / (2 * C_ODDS))
 
     best = minimize(loss, np.zeros((columns + 1) * count), method="L-BFGS-B", options={"maxiter": 300, "maxfun": 10**6})
     wanted = x @ (best.x[:-count].reshape(columns, count) * scale) + best.x[-count:]
@@ -39,20 +38,19 @@ def test_no_smaller_loss_is_found(count: int) -> None:
     np.testing.assert_allclose(ours / ours.sum(1, keepdims=True), theirs / theirs.sum(1, keepdims=True), atol=5e-3)
     found = np.concatenate([(weight / scale).ravel(), bias])
     assert loss(found) < best.fun * (1 + 1e-5)
-    np.testing.assert_array_equal(fit_linear(given, columns, classes, count).weight, weight)
+    np.testing.assert_array_equal(fit_linear(given, columns, classes, count, by_odds=True).weight, weight)
 
 
-def test_even_scales_give_scikit_learns_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_even_scales_give_scikit_learns_probabilities() -> None:
     rng = np.random.default_rng(7)
     x = np.where(rng.random((90, 20)) < 0.3, rng.random((90, 20)), 0.0).astype(np.float32)
     classes = rng.integers(0, 4, 90)
     sparse = csr_matrix(x)
     given = Rows(sparse.indptr.astype(np.int64), sparse.indices.astype(np.int64), sparse.data)
-    monkeypatch.setattr(linear, "scales", lambda *_: np.ones((20, 4), np.float32))
-    weight, bias = fit_linear(given, 20, classes, 4)
+    weight, bias = fit_linear(given, 20, classes, 4, by_odds=False)
     logits = x @ weight + bias
     ours = np.exp(logits - np.log(np.exp(logits).sum(1, keepdims=True)))
-    theirs = LogisticRegression(C=C, tol=1e-8, max_iter=5000).fit(x, classes).predict_proba(x)
+    theirs = LogisticRegression(C=C_EVEN, tol=1e-8, max_iter=5000).fit(x, classes).predict_proba(x)
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 

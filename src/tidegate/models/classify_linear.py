@@ -22,7 +22,8 @@ def trained_linear(texts: Tokens, own: npt.NDArray[np.int64], count: int, units:
     from tidegate.train.linear import fit_linear
 
     features = learn_features(texts, units, count)
-    weight, bias = fit_linear(features.rows(texts), len(features.keys), own, count)
+    by_odds = units not in ("char", "byte")
+    weight, bias = fit_linear(features.rows(texts), len(features.keys), own, count, by_odds=by_odds)
     return Linear(features, weight, bias, share)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tidegate.tasks.linear import Rows
 
-C = 4.0
+C_ODDS, C_EVEN = 4.0, 8.0
 FLOOR = 0.5  # scale of a feature that tells nothing alone; bench/text/NOTES.md
 ADDED = 1.0  # to the texts that have a feature, and to those that do not
 MOST_TURNS, GOOD_ENOUGH = 100, 1e-3  # of L-BFGS; the largest number in the gradient of a sum over all rows
@@ -30,10 +30,11 @@ class Fitted(NamedTuple):
     bias: npt.NDArray[np.float32]  # (K,)
 
 
-def fit_linear(rows: Rows, features: int, classes: npt.NDArray[np.int64], count: int) -> Fitted:
-    """rows: N of `features` columns. classes: (N,). count: K."""
+def fit_linear(rows: Rows, features: int, classes: npt.NDArray[np.int64], count: int, *, by_odds: bool) -> Fitted:
+    """rows: N of `features` columns. classes: (N,). count: K. by_odds: scales as above; else 1, which suits letters better."""
     x, turned = _matrix(rows, features), _matrix(_turned(rows, features), len(classes))
-    scale = torch.from_numpy(scales(rows, features, classes, count))
+    scale = torch.from_numpy(scales(rows, features, classes, count)) if by_odds else torch.ones((features, count))
+    c = C_ODDS if by_odds else C_EVEN
     truth = torch.from_numpy(classes)
     weight, bias = (torch.zeros(shape, requires_grad=True) for shape in ((features, count), (count,)))
     optimiser = torch.optim.LBFGS(
@@ -46,9 +47,9 @@ def fit_linear(rows: Rows, features: int, classes: npt.NDArray[np.int64], count:
             logs = torch.log_softmax(x @ (weight * scale) + bias, -1)
             error = torch.exp(logs)
             error[torch.arange(len(truth)), truth] -= 1.0
-            weight.grad, bias.grad = (turned @ error) * scale + weight / C, error.sum(0)
+            weight.grad, bias.grad = (turned @ error) * scale + weight / c, error.sum(0)
             own = -logs.gather(1, truth[:, None]).sum()
-            return float(own + (weight * weight).sum() / (2.0 * C))
+            return float(own + (weight * weight).sum() / (2.0 * c))
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]  # torch has no annotation for it
     return Fitted((weight.detach() * scale).numpy(), bias.detach().numpy().copy())
