@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from tidegate.tasks.linear import Rows
-from tidegate.train.linear import FLOOR, fit_linear, scales
+from tidegate.train.linear import C_EVEN, C_ODDS, FLOOR, fit_linear, scales
 
 
 @pytest.mark.parametrize("count", [2, 5])
