@@ -86,9 +86,9 @@ def _halves(rows: Sequence[tuple[str, str]], share: float) -> tuple[Part, Part]:
 
 
 ROWS: dict[str, tuple[Any, dict[str, Any], tuple[str, tuple[int, int]]]] = {
-    "sst2": (sst2, {}, ("word", (1, 2))),
-    "trec": (trec, {}, ("word", (1, 2))),
-    "surnames": (surnames, {"units": "char", "lower": False}, ("char", (1, 4))),
+    "sst2": (sst2, {"ensemble": 3}, ("word", (1, 2))),
+    "trec": (trec, {"ensemble": 3}, ("word", (1, 2))),
+    "surnames": (surnames, {"units": "char", "lower": False, "ensemble": 3}, ("char", (1, 4))),
     "snips_intent": (snips_intent, {}, ("word", (1, 2))),
 }
 

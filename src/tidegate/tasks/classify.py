@@ -33,7 +33,7 @@ from tidegate.tasks.token_batches import forget, groups, padded
 Pooling = Literal["max", "mean", "last", "attention"]
 EMBEDDING = {"char": 48, "byte": 48}
 EMBEDDING_WORDS = 128
-USUAL_STEPS = {"char": 4000, "byte": 4000}
+USUAL_STEPS = {"char": 2500, "byte": 2500}
 USUAL_STEPS_WORDS = 800
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 60
 DROPOUT = {"char": 0.3, "byte": 0.3}
@@ -55,7 +55,7 @@ class ClassifyOptions:
     characters and bytes 48. pooling: how the outputs become one vector. dropout: share of values dropped, the same at every
     step (variational); none: 0.5, for characters and bytes 0.3. unknown_rate: a; in training a token that occurs n times
     becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs: passes
-    over the training texts; none: as many as 800 steps take (of characters and bytes 4,000), 5 to 60. steps: optimiser steps,
+    over the training texts; none: as many as 800 steps take (of characters and bytes 2,500), 5 to 60. steps: optimiser steps,
     instead of epochs. batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and
     bytes 0.005. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights
     keeps. patience: epochs without a better loss on the held-back texts before training stops; 0 never stops. validation: share
