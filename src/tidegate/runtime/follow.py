@@ -13,7 +13,7 @@ import numpy as np
 
 from tidegate.blocks.weights import Floats
 from tidegate.errors import ShapeError
-from tidegate.runtime.native_ops import NativeOps, Prepared
+from tidegate.runtime.native_ops import NativeOps, Prepared, prepared_linear, prepared_steps
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import Block, Dropout, Embed, Linear, Recurrent
 
@@ -80,9 +80,9 @@ class _Chain:
         parts = net.state_parts(state)
         begun = {part: parts[f"{read.name}.{part}"].copy() for part in read.state()}
         held = (begun, {part: np.empty_like(value) for part, value in begun.items()})
-        layers, y = ops.steps(read, own, self._x, held)
+        layers, y = prepared_steps(ops, read, own, self._x, held)
         self._logits = np.empty((1, 1, out.output_size), dtype)
-        last = ops.linear_step(weights[f"{out.name}.weight"], weights.get(f"{out.name}.bias"), y, self._logits)
+        last = prepared_linear(ops, weights[f"{out.name}.weight"], weights.get(f"{out.name}.bias"), y, self._logits)
         self._turns: tuple[tuple[Prepared, ...], ...] = tuple((*own_turn, last) for own_turn in layers)
         self._turn = 0
 

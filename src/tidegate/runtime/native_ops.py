@@ -83,28 +83,6 @@ class NativeOps(ArrayOps):
             x = layer.forward(x, lengths, given, {part: value[rows] for part, value in ends.items()})
         return x, ends
 
-    def steps(
-        self, block: Recurrent, weights: Mapping[str, Array], x: Array, states: tuple[Mapping[str, Array], Mapping[str, Array]]
-    ) -> tuple[tuple[tuple[Prepared, ...], tuple[Prepared, ...]], Array]:
-        """One step of one row, layer after layer, from the first of two states to the second; and the way back.
-
-        Args:  x: (1, 1, I), read at every call. states: (L, 1, H) a part, contiguous, of the dtype of the weights.
-        Returns: the calls of both ways; y (1, 1, H), the same for both.
-        """
-        ways: tuple[list[Prepared], list[Prepared]] = ([], [])
-        for index, layer in enumerate(self._layers(block, weights)):
-            rows = slice(index, index + 1)
-            y = np.empty((1, 1, layer.hidden_size), layer.dtype)
-            for way, (old, new) in zip(ways, (states, states[::-1]), strict=True):
-                given, ends = ({part: value[rows] for part, value in state.items()} for state in (old, new))
-                way.append(layer.prepared(x, given, ends, y))
-            x = y
-        return (tuple(ways[0]), tuple(ways[1])), x
-
-    def linear_step(self, weight: Array, bias: Array | None, x: Array, y: Array) -> Prepared:
-        """`linear` from one dense array into another."""
-        return Prepared(self._packed_linear(weight, bias).prepared(x, y), (x, y))
-
     def _layers(self, block: Recurrent, weights: Mapping[str, Array]) -> tuple[_Layer, ...]:
         found = self._recurrent.get(block.name)
         if found is None:
@@ -196,6 +174,34 @@ class _Layer:
     ) -> native.LayerCall:
         sizes = (*extent, self.input_size, self.hidden_size)
         return native.LayerCall(self._cell, self._kind, self.directions, 0, *sizes, lengths, *x, weights, *states, 0, 0, 1, 0)
+
+
+def prepared_steps(
+    ops: NativeOps,
+    block: Recurrent,
+    weights: Mapping[str, Array],
+    x: Array,
+    states: tuple[Mapping[str, Array], Mapping[str, Array]],
+) -> tuple[tuple[tuple[Prepared, ...], tuple[Prepared, ...]], Array]:
+    """One step of one row, layer after layer, from the first of two states to the second; and the way back.
+
+    Args:  x: (1, 1, I), read at every call. states: (L, 1, H) a part, contiguous, of the dtype of the weights.
+    Returns: the calls of both ways; y (1, 1, H), the same for both.
+    """
+    ways: tuple[list[Prepared], list[Prepared]] = ([], [])
+    for index, layer in enumerate(ops._layers(block, weights)):
+        rows = slice(index, index + 1)
+        y = np.empty((1, 1, layer.hidden_size), layer.dtype)
+        for way, (old, new) in zip(ways, (states, states[::-1]), strict=True):
+            given, ends = ({part: value[rows] for part, value in state.items()} for state in (old, new))
+            way.append(layer.prepared(x, given, ends, y))
+        x = y
+    return (tuple(ways[0]), tuple(ways[1])), x
+
+
+def prepared_linear(ops: NativeOps, weight: Array, bias: Array | None, x: Array, y: Array) -> Prepared:
+    """`NativeOps.linear` from one dense array into another."""
+    return Prepared(ops._packed_linear(weight, bias).prepared(x, y), (x, y))
 
 
 def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:
