@@ -18,6 +18,7 @@ from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.decode.labels import Floats, fit_temperature, probabilities
 from tidegate.errors import DataError
 from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.classify_figures import ALONE
 from tidegate.models.classify_linear import USUAL_SHARE, Tokens, trained_linear, weighed
 from tidegate.models.drive import Drive, run_options
 from tidegate.runtime.predictor import Predictor
@@ -161,7 +162,7 @@ def _figures(core: Core, tokens: tuple[Tokens, Tokens], own: Classes, truth: Cla
     methods = {"net": core.probabilities(tokens[1]), **yardsticks(core, codes[0], own, codes[1])}
     if core.linear is not None:
         alone = core.net_logits(tokens[1])
-        methods["net, without n-grams"] = probabilities(alone, fit_temperature(alone, truth))
+        methods[ALONE] = probabilities(alone, fit_temperature(alone, truth))
         methods["n-grams, without net"] = np.exp(core.linear.logs(tokens[1]))
     return {"texts": len(truth), "table": {name: dict(scores(truth, found)) for name, found in methods.items()}}
 
