@@ -73,7 +73,8 @@ def wikigold(seed: int) -> dict[str, Any]:
         hand.append(_hand_made(parts[0] + parts[1], parts[2]))
     mean = {name: float(np.mean(own)) for name, own in (("test", folds), ("dev", dev), ("hand", hand))}
     return {
-        "fit_s": seconds, "fit_cpu_s": cpu_s, "weights": weights, "test": {"F1": mean["test"], "headline": mean["test"], "folds": folds},
+        "fit_s": seconds, "fit_cpu_s": cpu_s, "weights": weights,
+        "test": {"F1": mean["test"], "headline": mean["test"], "folds": folds},
         "dev": {"F1": mean["dev"]}, "crf_on_hand_features": {"F1": mean["hand"], "folds": hand},
     }  # fmt: skip
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, final
@@ -265,6 +267,10 @@ class Packed:
         """`tg_forward_packed`: the weights of `call` are not read."""
         _checked_call("forward_packed", call, self._packed, y, y_batch, y_step, hn, cn)
 
+    def prepared(self, call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int) -> Callable[[], None]:
+        """The same call, to be made often: its arrays must stay where they are."""
+        return partial(require().forward_packed, tuple(call), self._packed, y, y_batch, y_step, hn, cn)
+
 
 @final
 class PackedLinear:
@@ -294,6 +300,14 @@ class PackedLinear:
         if y.size:
             _Core.module.linear(y.size // self.outputs, address(rows), self.inputs, self._packed, address(y), self.outputs)
         return y
+
+    def prepared(self, x: Floats, y: Floats) -> Callable[[], None]:
+        """`y[...] = self(x)`, to be made often: both arrays are dense and must stay. Raises: ShapeError."""
+        rows = x.size // max(1, self.inputs)
+        dense = all(a.flags.c_contiguous and a.dtype == self.dtype for a in (x, y))
+        if not dense or x.shape[-1] != self.inputs or y.shape != (*x.shape[:-1], self.outputs):
+            raise ShapeError(f"x, y: expected dense (..., {self.inputs}) and (..., {self.outputs}), got {x.shape} and {y.shape}")
+        return partial(require().linear, rows, address(x), self.inputs, self._packed, address(y), self.outputs)
 
 
 def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:

@@ -271,6 +271,40 @@ def test_windows_follow_one_another_and_say_so() -> None:
         np.testing.assert_array_equal(batch.targets["y"][0][:-1], part[1:])
 
 
+def test_the_closing_phase_reads_the_held_back_text_too() -> None:
+    """Strips of the whole text, begun anew at the change, and only then."""
+    options = GenerateOptions(**{**OPTIONS, "window": 7})
+    codes = np.arange(400) % 6 + 1
+    train, back = codes[:350], codes[350:] + 10
+    problem = LanguageProblem(options, build_spec(options, 18), train, back, closing=True)
+    rng, cursor, seen = np.random.default_rng(0), None, []
+    for step in range(40):
+        batch, cursor = problem.draw(rng, cursor, 0.0, step >= 3)
+        if step == 3:
+            assert not batch.continues.any()
+            assert batch.inputs["tokens"][0, 0, 0] == 0
+        (seen if step >= 3 else []).extend(batch.targets["y"].ravel().tolist())
+        assert step >= 3 or batch.targets["y"].max() <= 6
+    assert set(back) <= set(seen)
+    kept = LanguageProblem(options, build_spec(options, 18), train, back)
+    assert all(kept.draw(rng, None, 0.0, True)[0].targets["y"].max() <= 6 for _ in range(5))
+
+
+def test_a_run_closes_on_the_held_back_text_unless_it_came_as_a_file() -> None:
+    """The end of this text has two letters that training had once, and what follows them nothing but the end can teach."""
+    text = chain(3000) + "zy" + chain(3000) + "zy" * 200
+    options = {**OPTIONS, "steps": 300, "validation": 400 / 6402}
+    events: list[dict[str, object]] = []
+    closed = tg.LanguageModel(**options, closing=0.5).fit([text], progress=False, on_event=lambda e: events.append(dict(e)))
+    never = tg.LanguageModel(**options, closing=0.0).fit([text], progress=False)
+    cut = len(text) - 400
+    given = tg.LanguageModel(**options, closing=0.5).fit([text[:cut]], valid=[text[cut:]], progress=False)
+    assert closed.score("zy" * 50).nats_per_token < 3.0 < 5.0 < never.score("zy" * 50).nats_per_token
+    assert given.score("zy" * 50).nats_per_token > 5.0
+    assert closed.card["held_back"]["table"]["net"] > 5.0  # measured before the end was trained on
+    assert [e["step"] for e in events if "validation" in e][-1] == 150
+
+
 def test_the_card_stands_beside_ngrams(model: tg.LanguageModel) -> None:
     table = model.card["held_back"]["table"]
     assert set(table) == {"net", "5-grams, Witten-Bell"}

@@ -85,3 +85,24 @@ def test_the_cpu_is_always_there() -> None:
 def test_cuda_is_refused_where_it_is_not() -> None:
     with pytest.raises(DeviceError, match=r"'cuda'"):
         pick_device("cuda")
+
+
+def test_the_optimiser_follows_its_formula(make_problem: MakeProblem) -> None:
+    """AdamW in plain NumPy, float64; weights of one axis are not decayed."""
+    options = TrainOptions(steps=12, learning_rate=0.02, weight_decay=0.3, beta2=0.97)
+    state = new_state(make_problem(), options)
+    weights = {name: w.detach().numpy().astype(np.float64) for name, w in state.network.weights().items()}
+    first, second = ({name: np.zeros(w.shape) for name, w in weights.items()} for _ in range(2))
+    rng = np.random.default_rng(0)
+    for step in range(1, 6):
+        for name, parameter in state.network.weights().items():
+            gradient = rng.normal(0, 1, weights[name].shape) * (rng.random(weights[name].shape) < 0.5)
+            parameter.grad = torch.from_numpy(gradient.astype(np.float32))
+            first[name] = 0.9 * first[name] + 0.1 * gradient
+            second[name] = 0.97 * second[name] + 0.03 * gradient**2
+            size = np.sqrt(second[name] / (1 - 0.97**step)) + 1e-8
+            decay = 1 - 0.02 * 0.3 if weights[name].ndim > 1 else 1.0
+            weights[name] = decay * weights[name] - 0.02 * first[name] / (1 - 0.9**step) / size
+        state.optimiser.step()
+    for name, parameter in state.network.weights().items():
+        np.testing.assert_allclose(parameter.detach().numpy(), weights[name], atol=2e-6)

@@ -58,12 +58,12 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Codes]:
         """The codes of each text, (T,) int64 each."""
-        return [self.codes(self.cut(text)) for text in texts]
+        return self.codes([self.cut(text) for text in texts])
 
-    def codes(self, tokens: Sequence[str]) -> Codes:
-        """The codes of tokens that are cut (and lower-cased) already, (T,) int64."""
+    def codes(self, texts: Iterable[Sequence[str]]) -> list[Codes]:
+        """The codes of texts that were cut already."""
         known = self._codes
-        return np.array([known.get(token, UNKNOWN) for token in tokens], np.int64)
+        return [np.array([known.get(token, UNKNOWN) for token in text], np.int64) for text in texts]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where each token stands in the text, (start, stop) in code points; not for bytes and byte pairs."""

@@ -153,16 +153,16 @@ class Classifier(Model):
     def predict_proba(self, texts: str | Sequence[str] | Path) -> Floats:
         """(N, K) probabilities, columns as in `classes`, made honest by the temperature fitted on held-back texts."""
         core = self._ready()
-        return core.probabilities(core.encode(_texts(texts)))
+        return core.probabilities(core.read(_texts(texts)))
 
     def explain(self, text: str) -> Explanation:
         """What each token of a text adds to its label, by leaving it out. Raises: ConfigError for the units byte and bpe."""
         core = self._ready()
         (text,) = _texts(text)
         spans = core.tokenizer.spans(text)[: self.options.max_tokens]
-        codes = core.encode([text])[0]
-        without = [np.delete(codes, k) for k in range(len(codes))]
-        logs = np.log(np.maximum(core.probabilities([codes, *without]), 1e-300))
+        (tokens,) = core.read([text])
+        without = [tokens[:k] + tokens[k + 1 :] for k in range(len(tokens))]
+        logs = np.log(np.maximum(core.probabilities([tokens, *without]), 1e-300))
         label = int(logs[0].argmax())
         words = tuple(Word(text[a:b], float(logs[0, label] - row[label])) for (a, b), row in zip(spans, logs[1:], strict=True))
         return Explanation(text, core.classes[label], float(np.exp(logs[0, label])), words)
@@ -180,7 +180,7 @@ class Classifier(Model):
         core = self._ready()
         texts = read_texts(source, text=text, label=label, labels=labels, header=header)
         truth = fitting.truths(texts, core.classes)
-        found = core.probabilities(core.encode(texts.texts))
+        found = core.probabilities(core.read(texts.texts))
         return evaluation(
             truth, {"net": found, **self._commonest(len(truth))}, core.classes, _table(texts.texts, truth, found, core.classes)
         )

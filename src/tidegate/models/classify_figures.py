@@ -9,6 +9,7 @@ from tidegate.config import Plain
 from tidegate.tasks.label_scores import LARGER
 from tidegate.tasks.scoreboard import Scoreboard
 
+ALONE = "net, without n-grams"
 ORDER = ("accuracy", "macro-F1", "macro-recall", "log-loss", "ECE")
 
 
@@ -20,13 +21,14 @@ def held_back_text(card: Mapping[str, Plain]) -> str:
     table = cast("dict[str, dict[str, float]]", held["table"])
     methods = sorted(table, key=lambda name: name != "net")  # a file's JSON has its keys sorted
     board = Scoreboard({name: {m: table[name][m] for m in ORDER} for name in methods}, larger=LARGER)
-    said = f"{held['texts']} held-back texts (not trained on, but they chose the stopping point and the temperature):"
+    chose = "the stopping point, the temperature and the share of the n-grams"
+    said = f"{held['texts']} held-back texts (of weights that were not trained on them; but they chose {chose}):"
     return f"{said}\n{board.text()}\n* = best{_warning(table)}"
 
 
 def _warning(table: Mapping[str, Mapping[str, float]]) -> str:
     """A sentence where something without a net is as good."""
-    best = max((name for name in table if name != "net"), key=lambda name: table[name]["accuracy"], default=None)
+    best = max((name for name in table if name not in ("net", ALONE)), key=lambda name: table[name]["accuracy"], default=None)
     if best is None or table["net"]["accuracy"] > table[best]["accuracy"]:
         return ""
     return f"\nThe net does not beat {best}, which needs no net: train longer, on more texts, or use that."

@@ -19,6 +19,8 @@ from tidegate.decode.labels import Floats, fit_temperature, probabilities
 from tidegate.errors import DataError
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.classify_figures import ALONE
+from tidegate.models.classify_linear import USUAL_SHARE, Tokens, trained_linear, weighed
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.word_vectors import embedding_start
 from tidegate.runtime.predictor import Predictor
@@ -29,6 +31,7 @@ from tidegate.tasks.classify import (
     RATE,
     RATE_WORDS,
     USUAL_STEPS,
+    USUAL_STEPS_WORDS,
     ClassifyOptions,
     ClassifyProblem,
     Labelled,
@@ -36,6 +39,7 @@ from tidegate.tasks.classify import (
     split,
 )
 from tidegate.tasks.label_scores import scores
+from tidegate.tasks.linear import Linear
 from tidegate.tasks.ngrams import NaiveBayes
 from tidegate.tasks.problem import GivenRows, TrainOptions
 from tidegate.tasks.token_batches import groups, padded
@@ -45,38 +49,49 @@ if TYPE_CHECKING:
 
 CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS, LEAST_PATIENCE = 2, 25, 4
 MOST_CLASSES = 10_000
+Classes = npt.NDArray[np.int64]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Core:
-    """Everything that answers: tokenizer, nets, classes, temperature; and the options that shape them."""
+    """Everything that answers: tokenizer, nets, linear model, classes, temperature; and the options that shape them."""
 
     options: ClassifyOptions
     tokenizer: Tokenizer
     nets: tuple[Predictor, ...]
     classes: tuple[str, ...]
     temperature: float
+    linear: Linear | None
 
-    def encode(self, texts: Sequence[str]) -> list[Codes]:
-        """Codes of each text, cut at max_tokens."""
-        return [codes[: self.options.max_tokens] for codes in self.tokenizer.encode(texts)]
+    def read(self, texts: Sequence[str]) -> list[list[str]]:
+        """Tokens of each text, cut at max_tokens."""
+        return [self.tokenizer.cut(text)[: self.options.max_tokens] for text in texts]
 
-    def logits(self, codes: Sequence[Codes]) -> list[npt.NDArray[np.float64]]:
+    def net_logits(self, tokens: Tokens) -> list[Floats]:
         """(N, K) of each net; a text's bits do not depend on the texts beside it."""
+        codes = self.tokenizer.codes(tokens)
         found = [np.zeros((len(codes), len(self.classes))) for _ in self.nets]
         lengths = np.array([len(c) for c in codes], np.int64)
         for rows in groups(lengths, EVALUATION_TOKENS):
-            tokens, own = padded([codes[k] for k in rows])
+            batch, own = padded([codes[k] for k in rows])
             for out, net in zip(found, self.nets, strict=True):
-                out[rows] = net.run({"tokens": tokens}, lengths={"tokens": own}).outputs["logits"]
+                out[rows] = net.run({"tokens": batch}, lengths={"tokens": own}).outputs["logits"]
         return found
 
-    def probabilities(self, codes: Sequence[Codes]) -> Floats:
+    def logits(self, tokens: Tokens) -> list[Floats]:
+        """(N, K) of each net, with the share of the linear model's log-probabilities."""
+        found = self.net_logits(tokens)
+        if self.linear is None or not self.linear.share:
+            return found
+        added = self.linear.share * self.linear.logs(tokens)
+        return [own + added for own in found]
+
+    def probabilities(self, tokens: Tokens) -> Floats:
         """(N, K), honest by the temperature."""
-        if not len(codes):
+        if not len(tokens):
             return np.zeros((0, len(self.classes)))
-        return probabilities(self.logits(codes), self.temperature)
+        return probabilities(self.logits(tokens), self.temperature)
 
 
 class Result(NamedTuple):
@@ -97,11 +112,12 @@ def fit(
         embedding starts.
     Raises: DataError for what no classifier can be trained on; what `embedding_start` raises.
     """
-    train = training_half("train")
+    training_half("train")
     labels = _labels(texts)
     classes = _classes(texts, labels)
     known = {name: k for k, name in enumerate(classes)}
     own = np.array([known[label] for label in labels], np.int64)
+    closing = held_back is None and options.closing > 0.0
     if held_back is None:
         rows, back = split(own, options.validation, options.seed if split_seed is None else split_seed)
         learnt, kept = [texts.texts[k] for k in rows], [texts.texts[k] for k in back]
@@ -112,21 +128,32 @@ def fit(
     tokenizer, counts = learn(learnt, options.units, lower=options.lower, size=size, min_count=least)
     start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim)
     options = options if start is None else replace(options, embedding_dim=start.size)
-    untrained = Core(options, tokenizer, (), classes, 1.0)
-    codes = untrained.encode(learnt), untrained.encode(kept)
-    problem = ClassifyProblem(
-        options, build_spec(options, tokenizer.size, len(classes)), Labelled(codes[0], own), Labelled(codes[1], truth), counts
-    )
+    untrained = Core(options, tokenizer, (), classes, 1.0, None)
+    tokens = untrained.read(learnt), untrained.read(kept)
+    data = Labelled(tokenizer.codes(tokens[0]), own), Labelled(tokenizer.codes(tokens[1]), truth)
+    problem = ClassifyProblem(options, build_spec(options, tokenizer.size, len(classes)), *data, counts, closing=closing)
+    plan = train_options(options, problem.steps_per_epoch, closing=closing)
     run_id = _run_id(options, texts, held_back, split_seed, "" if start is None else start.sha256)
-    result = _trained(train, options, problem, drive, run_id, None if start is None else start.given)
-    nets = tuple(Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", m.final)) for m in result.members)
-    temperature = fit_temperature(Core(options, tokenizer, nets, classes, 1.0).logits(codes[1]), truth)
-    core = Core(options, tokenizer, nets, classes, temperature)
+    result = _trained(plan, options, problem, drive, run_id, None if start is None else start.given)
+    # What never saw the held-back texts is weighed, made honest and measured on them; what did is kept.
+    measured = _answering(replace(untrained, nets=_nets(problem, [m.best for m in result.members])), tokens, own, truth)
+    core = replace(measured, nets=_nets(problem, [m.final for m in result.members]))
+    if closing and measured.linear is not None:
+        every, classes_of = [*tokens[0], *tokens[1]], np.concatenate([own, truth])
+        core = replace(core, linear=trained_linear(every, classes_of, len(classes), options.units, measured.linear.share))
     card = _card(core, texts, result, tokenizer.encode(learnt), own, kept)
-    card["held_back"] = _figures(core, codes, own, truth) if len(truth) else None
+    card["held_back"] = _figures(measured, tokens, own, truth) if len(truth) else None
     if start is not None:
         cast("list[Plain]", card["notes"]).append(start.note)
     return Result(core, card, result.steps)
+
+
+def _answering(core: Core, tokens: tuple[Tokens, Tokens], own: Classes, truth: Classes) -> Core:
+    """With the linear model beside the nets, and the temperature that makes both honest."""
+    if core.options.ngrams:
+        linear = trained_linear(tokens[0], own, len(core.classes), core.options.units, USUAL_SHARE)
+        core = replace(core, linear=weighed(linear, core.net_logits(tokens[1]), tokens[1], truth))
+    return replace(core, temperature=fit_temperature(core.logits(tokens[1]), truth))
 
 
 def yardsticks(core: Core, codes: Sequence[Codes], own: npt.NDArray[np.int64], asked: Sequence[Codes]) -> dict[str, Floats]:
@@ -145,10 +172,13 @@ def class_shares(own: npt.NDArray[np.int64], count: int) -> Floats:
     return np.asarray((np.bincount(own, minlength=count) + 1.0) / (len(own) + count))
 
 
-def _figures(
-    core: Core, codes: tuple[list[Codes], list[Codes]], own: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]
-) -> dict[str, Plain]:
-    methods = {"net": core.probabilities(codes[1]), **yardsticks(core, codes[0], own, codes[1])}
+def _figures(core: Core, tokens: tuple[Tokens, Tokens], own: Classes, truth: Classes) -> dict[str, Plain]:
+    codes = [core.tokenizer.codes(part) for part in tokens]
+    methods = {"net": core.probabilities(tokens[1]), **yardsticks(core, codes[0], own, codes[1])}
+    if core.linear is not None:
+        alone = core.net_logits(tokens[1])
+        methods[ALONE] = probabilities(alone, fit_temperature(alone, truth))
+        methods["n-grams, without net"] = np.exp(core.linear.logs(tokens[1]))
     return {"texts": len(truth), "table": {name: dict(scores(truth, found)) for name, found in methods.items()}}
 
 
@@ -184,25 +214,28 @@ def _classes(texts: Texts, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _trained(
-    train: object, options: ClassifyOptions, problem: ClassifyProblem, drive: Drive, run_id: str, given: GivenRows | None
+    plan: TrainOptions, options: ClassifyOptions, problem: ClassifyProblem, drive: Drive, run_id: str, given: GivenRows | None
 ) -> FitResult:
     from tidegate.train.run import fit_members
 
-    run = run_options(drive, options.ensemble, run_id)
-    return fit_members(problem, train_options(options, problem.steps_per_epoch), run, given=given)
+    return fit_members(problem, plan, run_options(drive, options.ensemble, run_id), given=given)
 
 
-def train_options(options: ClassifyOptions, steps_per_epoch: int) -> TrainOptions:
+def _nets(problem: ClassifyProblem, weights: Sequence[object]) -> tuple[Predictor, ...]:
+    return tuple(Predictor(problem.spec, cast("dict[str, npt.NDArray[np.floating]]", own)) for own in weights)
+
+
+def train_options(options: ClassifyOptions, steps_per_epoch: int, *, closing: bool = False) -> TrainOptions:
     """The loop's options from the task's; held-back texts are looked at twice a pass, where passes are not very short."""
-    usual = min(max(-(-USUAL_STEPS // steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    usual = min(max(-(-USUAL_STEPS.get(options.units, USUAL_STEPS_WORDS) // steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
     every = max(1, steps_per_epoch // CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS)
     patience = max(LEAST_PATIENCE, -(-options.patience * steps_per_epoch // every)) if options.patience else 0
     steps = options.steps or (options.epochs or usual) * steps_per_epoch
     rate = options.learning_rate or RATE.get(options.units, RATE_WORDS)
     return TrainOptions(
         steps=steps, learning_rate=rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
-        warmup=steps_per_epoch, beta2=0.98, patience=patience, check_every=every, averaging=options.averaging, closing=0.0,
-        seed=options.seed, device=options.device,
+        warmup=steps_per_epoch, beta2=0.98, patience=patience, check_every=every, averaging=options.averaging,
+        closing=options.closing if closing else 0.0, seed=options.seed, device=options.device,
     )  # fmt: skip
 
 
@@ -235,6 +268,8 @@ def _card(
         "members": [{"best_step": m.best_step, "held_back_loss": m.best_loss, "steps": m.steps} for m in result.members],
         "weights": core.nets[0].spec.count() * len(core.nets),
         "temperature": core.temperature,
+        "ngrams": 0 if core.linear is None else len(core.linear.features.keys),
+        "ngram_share": 0.0 if core.linear is None else core.linear.share,
         "shares": cast("list[Plain]", class_shares(own, len(core.classes)).tolist()),
         "notes": _notes(core, texts, lengths),
         "versions": versions(),

@@ -16,7 +16,8 @@ def held_back_text(card: Mapping[str, Plain]) -> str:
     table = cast("dict[str, float]", held["table"])
     methods = sorted(table, key=lambda name: name != "net")  # a file's JSON has its keys sorted
     board = Scoreboard({name: {"nats a token": table[name], "perplexity": math.exp(table[name])} for name in methods})
-    said = f"{held['tokens']} held-back tokens (not trained on, but they chose the stopping point):\n{board.text()}\n* = best"
+    said = f"{held['tokens']} held-back tokens (of weights that were not trained on them; but they chose the stopping point):"
+    said = f"{said}\n{board.text()}\n* = best"
     other = methods[1]
     if table["net"] < table[other]:
         return said

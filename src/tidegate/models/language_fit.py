@@ -128,6 +128,7 @@ def fit(
     Raises: DataError for a text that is too short; what `embedding_start` raises.
     """
     training_half("train")
+    closing = held_back is None and options.closing > 0.0 and options.direction == "left"
     if held_back is None:
         texts, held_back = _split(texts, options.validation)
     size, least = options.vocabulary, options.min_count
@@ -136,35 +137,33 @@ def fit(
     start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim, table)
     options = options if start is None else replace(options, embedding_dim=start.size)
     codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
-    problem = _problem(options, tokenizer.size, codes, kept)
+    problem = _problem(options, tokenizer.size, codes, kept, closing=closing)
     if not (kept != START).any():
         raise DataError(f"the held-back text: expected tokens that training has, got {len(kept):,} unknown ones; bring another")
     from tidegate.train.run import fit_members
 
-    said = (
-        json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back) + ("" if start is None else start.sha256)
-    )
-    run_id = hashlib.sha256(said.encode()).hexdigest()
-    given, settings = None if start is None else start.given, train_options(options, problem.steps_per_epoch)
-    result = fit_members(problem, settings, run_options(drive, 1, run_id), given=given)
+    said = json.dumps(to_plain(options), sort_keys=True) + _hash(texts) + _hash(held_back) + ("closing" if closing else "")
+    run_id = hashlib.sha256((said + ("" if start is None else start.sha256)).encode()).hexdigest()
+    plan = train_options(options, problem.steps_per_epoch, closing=closing)
+    result = fit_members(problem, plan, run_options(drive, 1, run_id), given=None if start is None else start.given)
     member = result.members[0]
-    core = core_of(options, tokenizer, cast("dict[str, Floats]", member.final))
+    core, measured = (core_of(options, tokenizer, cast("dict[str, Floats]", w)) for w in (member.final, member.best))
     card: dict[str, Plain] = {
         "source": source.rsplit("/", 1)[-1], "tokens": len(codes), "held_back_tokens": len(kept),
         "kinds": tokenizer.size - 1, "data_sha256": _hash([*texts, *held_back]),
         "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": member.best_step, "held_back_loss": member.best_loss, "steps": member.steps}],
-        "weights": problem.spec.count(), "held_back": _figures(core, codes, kept),
+        "weights": problem.spec.count(), "held_back": _figures(measured, codes, kept),  # they never saw the held-back text
         "notes": [*_notes(codes, kept), *([] if start is None else [start.note])],
         "versions": versions(),
     }  # fmt: skip
     return Result(core, card, result.steps)
 
 
-def _problem(options: GenerateOptions, tokens: int, codes: Codes, kept: Codes) -> LanguageProblem | FillProblem:
+def _problem(options: GenerateOptions, tokens: int, codes: Codes, kept: Codes, *, closing: bool) -> LanguageProblem | FillProblem:
     if options.direction == "both":
         return FillProblem(options, build_both(options, tokens), codes, kept)
-    return LanguageProblem(options, build_spec(options, tokens), codes, kept)
+    return LanguageProblem(options, build_spec(options, tokens), codes, kept, closing=closing)
 
 
 def _split(texts: list[str], share: float) -> tuple[list[str], list[str]]:
@@ -181,14 +180,14 @@ def _split(texts: list[str], share: float) -> tuple[list[str], list[str]]:
     raise DataError("the text: expected something to hold back, got nothing; bring more text")
 
 
-def train_options(options: GenerateOptions, steps_per_epoch: int) -> TrainOptions:
-    """The loop's options from the task's."""
+def train_options(options: GenerateOptions, steps_per_epoch: int, *, closing: bool = False) -> TrainOptions:
+    """The loop's options from the task's. closing: the held-back text may be trained on."""
     usual = min(max(-(-USUAL_STEPS // steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
     steps = options.steps or (options.epochs or usual) * steps_per_epoch
     return TrainOptions(
         steps=steps, learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip_norm=options.clip_norm,
-        warmup=100, beta2=0.99, patience=options.patience, check_every=CHECK_EVERY, averaging=options.averaging, closing=0.0,
-        seed=options.seed, device=options.device,
+        warmup=100, beta2=0.99, patience=options.patience, check_every=CHECK_EVERY, averaging=options.averaging,
+        closing=options.closing if closing else 0.0, seed=options.seed, device=options.device,
     )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from tidegate import format as container
 from tidegate.config import Plain, check_options
-from tidegate.decode.sampling import Sampling, distribution, draw
+from tidegate.decode.next_code import NextCode
+from tidegate.decode.sampling import Sampling
 from tidegate.errors import ConfigError, DataError, FormatError
 from tidegate.files import PathLike
 from tidegate.models import language_fit as fitting
@@ -25,6 +26,7 @@ from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.language_fill import Choice, Filling, fill
 from tidegate.models.word_vectors import check_vectors
+from tidegate.runtime.follow import followed
 from tidegate.tasks.generate import START, GenerateOptions
 
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")  # the same ends of a line as everywhere, and no others
@@ -220,13 +222,11 @@ def _written(core: fitting.Core, prompt: str, length: int, how: Sampling, rng: n
     writer = core.tokenizer.writer(begun=bool(len(codes)) and not prompt[-1].isspace())
     forbidden = np.zeros(core.tokenizer.size, np.bool_)
     forbidden[START] = True
-    history = codes.tolist()[-how.repetition_window :]
+    after, drawer = followed(core.net, state), NextCode(how, forbidden, codes.tolist(), rng)
     for _ in range(length):
-        chances = distribution(logits[None], [np.array(history, np.int64)], how, forbidden)
-        code = int(draw(chances, rng)[0])
-        history = [*history, code][-how.repetition_window :]
+        code = drawer.draw(logits)
         yield writer.push(code)
-        logits, state = core.step(np.array([code]), state)
+        logits = after(code)
     yield writer.close()
 
 

@@ -78,8 +78,8 @@ class Core:
         """The sentences as codes, each distinct word once."""
         numbers: dict[str, int] = {}
         rows = [np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int64) for words in sentences]
-        codes = self.words.codes([plain_word(word, self.options) for word in numbers])
-        letters = [self.letters.codes(spelling(word, self.options)) for word in numbers] if self.options.letters else []
+        (codes,) = self.words.codes([[plain_word(word, self.options) for word in numbers]])
+        letters = self.letters.codes([spelling(word, self.options) for word in numbers]) if self.options.letters else []
         return Sentences(rows, codes, letters or [np.zeros(0, np.int64)] * len(numbers))
 
     def scores(self, sentences: Sentences) -> Iterator[Scores]:

@@ -209,7 +209,7 @@ def _split(data: Data, options: TagOptions) -> tuple[Data, Data]:
 
 
 def _counts(core: Core, data: Data) -> Codes:
-    words = [core.words.codes([plain_word(w, core.options) for w in own]) for own in data.tagged.sentences]
+    words = core.words.codes([[plain_word(w, core.options) for w in own] for own in data.tagged.sentences])
     return np.bincount(np.concatenate(words), minlength=core.words.size).astype(np.int64)
 
 

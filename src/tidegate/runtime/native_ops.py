@@ -6,9 +6,9 @@ numbers and works on each alone. Never imports torch. runtime/ops.py is the read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -21,6 +21,13 @@ from tidegate.runtime.arrays import ArrayOps
 from tidegate.spec import Recurrent
 
 NORM_EPSILON = 1e-5
+
+
+class Prepared(NamedTuple):
+    """A call of the core whose arrays stay where they are: `run()` again whenever the numbers in them have changed."""
+
+    run: Callable[[], None]
+    arrays: tuple[Array, ...]  # what it reads and writes, kept alive
 
 
 @final
@@ -178,11 +185,50 @@ class _Layer:
         self._packed.forward(call, address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
         return y
 
+    def prepared(self, x: Array, start: Mapping[str, Array], ends: Mapping[str, Array], y: Array) -> Prepared:
+        """`forward` over arrays that stay: all dense and of this layer's dtype and sizes. Raises: ShapeError."""
+        arrays = (x, *start.values(), *ends.values(), y)
+        if x.shape[2] != self.input_size or not all(a.flags.c_contiguous and a.dtype == self.dtype for a in arrays):
+            raise ShapeError(f"x: expected dense (B, T, {self.input_size}) of {self.dtype}, got {x.shape} of {x.dtype}")
+        batch, steps, size = x.shape
+        states = _place(start.get("h")), _place(start.get("c"))
+        call = self._call((batch, steps), 0, (address(x), steps * size, size), self._no_weights, states)
+        ends_at = address(ends["h"]), _place(ends.get("c"))
+        return Prepared(self._packed.prepared(call, address(y), steps * y.shape[2], y.shape[2], *ends_at), arrays)
+
     def _call(
         self, extent: tuple[int, int], lengths: int, x: tuple[int, int, int], weights: tuple[int, ...], states: tuple[int, int]
     ) -> native.LayerCall:
         sizes = (*extent, self.input_size, self.hidden_size)
         return native.LayerCall(self._cell, self._kind, self.directions, 0, *sizes, lengths, *x, weights, *states, 0, 0, 1, 0)
+
+
+def prepared_steps(
+    ops: NativeOps,
+    block: Recurrent,
+    weights: Mapping[str, Array],
+    x: Array,
+    states: tuple[Mapping[str, Array], Mapping[str, Array]],
+) -> tuple[tuple[tuple[Prepared, ...], tuple[Prepared, ...]], Array]:
+    """One step of one row, layer after layer, from the first of two states to the second; and the way back.
+
+    Args:  x: (1, 1, I), read at every call. states: (L, 1, H) a part, contiguous, of the dtype of the weights.
+    Returns: the calls of both ways; y (1, 1, H), the same for both.
+    """
+    ways: tuple[list[Prepared], list[Prepared]] = ([], [])
+    for index, layer in enumerate(ops._layers(block, weights)):
+        rows = slice(index, index + 1)
+        y = np.empty((1, 1, layer.hidden_size), layer.dtype)
+        for way, (old, new) in zip(ways, (states, states[::-1]), strict=True):
+            given, ends = ({part: value[rows] for part, value in state.items()} for state in (old, new))
+            way.append(layer.prepared(x, given, ends, y))
+        x = y
+    return (tuple(ways[0]), tuple(ways[1])), x
+
+
+def prepared_linear(ops: NativeOps, weight: Array, bias: Array | None, x: Array, y: Array) -> Prepared:
+    """`NativeOps.linear` from one dense array into another."""
+    return Prepared(ops._packed_linear(weight, bias).prepared(x, y), (x, y))
 
 
 def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:

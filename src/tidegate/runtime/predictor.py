@@ -76,6 +76,15 @@ class Predictor:
         )
 
     @property
+    def ops(self) -> NativeOps | NumpyOps:
+        """The operations that it runs on."""
+        return self._ops
+
+    def state_parts(self, state: Floats) -> dict[str, Floats]:
+        """`block.part` -> (L*D, B, H), of a state (B, S). Raises: ShapeError."""
+        return self._unpacked(state, len(state)) or {}
+
+    @property
     def weights(self) -> Mapping[str, Floats]:
         """`block.weight` -> read-only array."""
         return dict(self._weights)

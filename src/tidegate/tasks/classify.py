@@ -33,7 +33,9 @@ from tidegate.tasks.token_batches import Passes, forget, groups, padded
 Pooling = Literal["max", "mean", "last", "attention"]
 EMBEDDING = {"char": 48, "byte": 48}
 EMBEDDING_WORDS = 128
-USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 4000, 5, 60
+USUAL_STEPS = {"char": 2500, "byte": 2500}
+USUAL_STEPS_WORDS = 800
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 60
 DROPOUT = {"char": 0.3, "byte": 0.3}
 DROPOUT_WORDS = 0.5
 RATE = {"char": 5e-3, "byte": 5e-3}
@@ -52,14 +54,16 @@ class ClassifyOptions:
     direction. num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a token; none: 128, for
     characters and bytes 48. pooling: how the outputs become one vector. dropout: share of values dropped, the same at every
     step (variational); none: 0.5, for characters and bytes 0.3. weight_dropout: share of the recurrent weights dropped in each
-    training step (weight-drop, Merity et al. 2018). unknown_rate: a; in training a token that occurs n times becomes unknown
-    with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs:
-    passes over the training texts; none: as many as 4,000 steps take, 5 to 60. steps: optimiser steps, instead of epochs.
-    batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and bytes 0.005.
-    weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights keeps.
-    patience: epochs without a better loss on the held-back texts before training stops; 0 never stops. validation: share of
-    each class that is held back, where no file for it is given. ensemble: nets whose probabilities are averaged. seed: of
-    every random number. device: of training.
+    training step (weight-drop, Merity et al. 2018). unknown_rate: a; in training a token that occurs n times
+    becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all classes. epochs: passes
+    over the training texts; none: as many as 800 steps take (of characters and bytes 2,500), 5 to 60. steps: optimiser steps,
+    instead of epochs. batch_tokens: padded tokens of a batch. learning_rate: at its highest; none: 0.002, for characters and
+    bytes 0.005. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights
+    keeps. patience: epochs without a better loss on the held-back texts before training stops; 0 never stops. validation: share
+    of each class that is held back, where no file for it is given. closing: share of the steps, at their end, that go on from
+    the best weights with these texts too; where a file holds them, they are never trained on. ensemble: nets whose
+    probabilities are averaged. ngrams: a linear model of n-grams stands beside the nets, as heavy as the held-back texts say.
+    seed: of every random number. device: of training.
     """
 
     units: Units = "word"
@@ -86,7 +90,9 @@ class ClassifyOptions:
     averaging: float = 0.998
     patience: int = 4
     validation: float = 0.1
+    closing: float = 0.25
     ensemble: int = 1
+    ngrams: bool = True
     seed: int = 0
     device: str = "cpu"
 
@@ -95,7 +101,9 @@ class ClassifyOptions:
             "vocabulary", "min_count", "max_tokens", "hidden_size", "num_layers", "batch_tokens", "ensemble", "steps", "epochs",
             "embedding_dim",
         )  # fmt: skip
-        faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "label_smoothing", "averaging")))
+        faults = list(
+            common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "label_smoothing", "averaging", "closing"))
+        )
         if self.unknown_rate < 0:
             faults.append(f"unknown_rate: expected at least 0, got {self.unknown_rate}")
         if faults:
@@ -150,37 +158,51 @@ class Labelled:
 class ClassifyProblem:
     """What the training loop sees (tasks.problem.Problem): batches of like length, some of their tokens forgotten.
 
-    Args:  counts: (V,) how often each code occurs in training.
+    Args:  counts: (V,) how often each code occurs in training. closing: the held-back texts are trained on in the closing phase.
     """
 
     loss: LossName = "cross_entropy"
     carried: tuple[str, ...] = ()
     rolled: Rolled | None = None
 
-    def __init__(self, options: ClassifyOptions, spec: Spec, train: Labelled, held_back: Labelled, counts: Codes) -> None:
+    def __init__(
+        self, options: ClassifyOptions, spec: Spec, train: Labelled, held_back: Labelled, counts: Codes, *, closing: bool = False
+    ) -> None:
         self.spec = spec
-        self._options, self._train, self._held_back = options, train, held_back
+        self._options, self._held_back = options, held_back
+        self._open = train
+        self._whole = _together(train, held_back) if closing else train
         self._chances = options.unknown_rate / (options.unknown_rate + np.maximum(counts, 1e-9))
-        self._passes = Passes(np.array([len(c) for c in train.codes], np.int64), options.batch_tokens, options.seed)
+        parts = (self._open, self._whole) if closing else (self._open,)
+        lengths = [np.array([len(c) for c in part.codes], np.int64) for part in parts]
+        self._passes = [Passes(own, options.batch_tokens, options.seed) for own in lengths]
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of the first pass; the others differ by a few."""
-        return self._passes.steps
+        return self._passes[0].steps
 
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
-        """The next group of texts; a pass's order follows from the seed and its number."""
-        rows, cursor = self._passes.next(cursor)
-        codes = [self._train.codes[k] for k in rows]
+        """The next group of texts; a pass's order follows from the seed and its number. Closing begins a pass over all texts."""
+        place, before = (cursor["place"], cursor["closing"]) if isinstance(cursor, dict) else (None, closing)
+        if before != closing and isinstance(place, list):
+            place = [int(str(place[0])) + 1, 0]
+        texts, passes = (self._whole, self._passes[-1]) if closing else (self._open, self._passes[0])
+        rows, place = passes.next(place)
+        codes = [texts.codes[k] for k in rows]
         if self._options.unknown_rate and self._options.units in ("word", "token"):
             codes = [forget(row, self._chances, rng) for row in codes]
-        return _batch(codes, self._train.classes[rows], self._options.label_smoothing), cursor
+        return _batch(codes, texts.classes[rows], self._options.label_smoothing), {"place": place, "closing": closing}
 
     def validation(self) -> Sequence[Batch]:
         """The held-back texts, sorted by length."""
         lengths = np.array([len(c) for c in self._held_back.codes], np.int64)
         rows = groups(lengths, EVALUATION_TOKENS)
         return [_batch([self._held_back.codes[k] for k in own], self._held_back.classes[own], 0.0) for own in rows]
+
+
+def _together(first: Labelled, second: Labelled) -> Labelled:
+    return Labelled([*first.codes, *second.codes], np.concatenate([first.classes, second.classes]))
 
 
 def _batch(codes: Sequence[Codes], classes: npt.NDArray[np.int64], smoothing: float) -> Batch:

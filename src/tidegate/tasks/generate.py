@@ -44,8 +44,9 @@ class GenerateOptions:
     epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
     learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
     of the weights keeps. patience: checks without a better loss on the held-back text before training stops; 0 never stops.
-    validation: share of the text, at its end, that is held back, where no file for it is given. seed: of every random number.
-    device: of training.
+    validation: share of the text, at its end, that is held back, where no file for it is given. closing: share of the steps, at
+    their end, that go on from the best weights with that end of the text too; where a file holds it, it is never trained on.
+    seed: of every random number. device: of training.
     """
 
     units: Units = "char"
@@ -70,6 +71,7 @@ class GenerateOptions:
     averaging: float = 0.99
     patience: int = 8
     validation: float = 0.05
+    closing: float = 0.25
     seed: int = 0
     device: str = "cpu"
 
@@ -77,7 +79,7 @@ class GenerateOptions:
         counts = (
             "vocabulary", "min_count", "hidden_size", "num_layers", "window", "batch_size", "steps", "epochs", "embedding_dim",
         )  # fmt: skip
-        faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "averaging")))
+        faults = list(common_faults(self, counts=counts, shares=("dropout", "weight_dropout", "averaging", "closing")))
         if self.direction == "both" and self.units in ("byte", "bpe"):
             faults.append(
                 f"direction: both sides of a blank need a word or a letter in it, got units={self.units!r}; set units='word'"
@@ -119,20 +121,22 @@ def _foreseen(options: GenerateOptions, embedding: int, tokens: int) -> list[Blo
 class LanguageProblem:
     """What the training loop sees (tasks.problem.Problem): windows of strips whose state goes on.
 
-    Args:  train, held_back: (N,) codes of the texts.
+    Args:  train, held_back: (N,) codes of the texts. closing: the held-back text goes on where the other ends, and is trained on
+        in the closing phase.
     Raises: DataError for a text too short to be cut into strips.
     """
 
     loss: LossName = "cross_entropy"
     rolled: Rolled | None = None
 
-    def __init__(self, options: GenerateOptions, spec: Spec, train: Codes, held_back: Codes) -> None:
+    def __init__(self, options: GenerateOptions, spec: Spec, train: Codes, held_back: Codes, *, closing: bool = False) -> None:
         self.spec, self._options = spec, options
         self.carried = tuple(spec.state())
         self._tokens = next(block.num_embeddings for block in spec.blocks if isinstance(block, Embed))
-        self._inputs, self._targets = strips(train, options.batch_size)
+        self._open = strips(train, options.batch_size)
+        self._whole = strips(np.concatenate([train, held_back]), options.batch_size) if closing else self._open
         self._held_back = strips(held_back, min(VALIDATION_ROWS, max(1, len(held_back) // 2)))
-        if self._inputs.shape[1] < 1 or self._held_back[0].shape[1] < 1:
+        if self._open[0].shape[1] < 1 or self._held_back[0].shape[1] < 1:
             raise DataError(
                 f"the text: expected at least {options.batch_size} tokens to train on and 1 to hold back, got {len(train)} and "
                 f"{len(held_back)}; bring more text, or lower batch_size"
@@ -141,16 +145,17 @@ class LanguageProblem:
     @property
     def steps_per_epoch(self) -> int:
         """Windows of a strip."""
-        return -(-int(self._inputs.shape[1]) // self._options.window)
+        return -(-int(self._open[0].shape[1]) // self._options.window)
 
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
         """The next window of every strip. Each pass starts elsewhere, so that windows are not cut at the same places."""
-        place = int(cursor) if isinstance(cursor, int) and cursor < self._inputs.shape[1] else 0
-        fresh = place == 0
-        width = int(rng.integers(1, self._options.window + 1)) if fresh else self._options.window
+        inputs, targets = self._whole if closing else self._open
+        place, before = (0, closing) if not isinstance(cursor, list) else (int(str(cursor[0])), bool(cursor[1]))
+        fresh = place == 0 or place >= inputs.shape[1] or before != closing
+        place, width = 0 if fresh else place, int(rng.integers(1, self._options.window + 1)) if fresh else self._options.window
         part = slice(place, place + width)
-        goes_on = np.full(len(self._inputs), not fresh)
-        return _batch(self._inputs[:, part], self._targets[:, part], goes_on), place + width
+        goes_on = np.full(len(inputs), not fresh)
+        return _batch(inputs[:, part], targets[:, part], goes_on), [place + width, closing]
 
     def validation(self) -> Sequence[Batch]:
         """The held-back text in a few strips, each piece from the state that knows nothing, its logits of bounded size."""

@@ -1,0 +1,97 @@
+"""A net of codes followed one code at a time, everything prepared. In: a Predictor, a state. Out: logits, code after code.
+
+What `Predictor.run` does for a sequence of one step costs ten times the kernels of a small net: checks, a walk over the graph,
+new arrays. Here the calls of the core are made once, over buffers that stay. The same kernels on the same numbers: the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+
+from tidegate.blocks.weights import Floats
+from tidegate.errors import ShapeError
+from tidegate.runtime.native_ops import NativeOps, Prepared, prepared_linear, prepared_steps
+from tidegate.runtime.predictor import Predictor
+from tidegate.spec import Block, Dropout, Embed, Linear, Recurrent
+
+Push = Callable[[int], Floats]
+
+
+def followed(net: Predictor, state: Floats) -> Push:
+    """What reads the next code of one sequence and returns the logits after it, (V,), valid until it is called again.
+
+    A chain of an embedding, one recurrent block in one direction and a linear layer on the native core runs prepared; any other
+    net of one port of tokens through `Predictor.run`.
+    Args:  state: (1, S) before the first code. The returned function checks codes and keeps the state; it is not for two threads.
+    """
+    chain = _chain(net)
+    if chain is not None and isinstance(net.ops, NativeOps):
+        return _Chain(net, net.ops, chain, state).push
+    return _Whole(net, state).push
+
+
+def _chain(net: Predictor) -> tuple[Embed, Recurrent, Linear] | None:
+    """The blocks of a net that can be prepared; dropout does nothing here."""
+    blocks: list[Block] = []
+    before = net.spec.inputs[0].name
+    for block in net.spec.blocks:
+        if block.inputs != (before,):
+            return None
+        before = block.name
+        if not isinstance(block, Dropout):
+            blocks.append(block)
+    if len(blocks) != 3 or net.spec.outputs != (before,) or net.spec.inputs[0].size != 1:
+        return None
+    embed, read, out = blocks
+    if isinstance(embed, Embed) and isinstance(read, Recurrent) and not read.bidirectional and isinstance(out, Linear):
+        return embed, read, out
+    return None
+
+
+@final
+class _Whole:
+    """Any net: one call of `Predictor.run` a code."""
+
+    def __init__(self, net: Predictor, state: Floats) -> None:
+        self._net, self._state, self._port = net, state, net.spec.inputs[0].name
+        self._output = net.spec.outputs[0]
+
+    def push(self, code: int) -> Floats:
+        ran = self._net.run({self._port: np.array([[[code]]])}, self._state)
+        self._state = ran.state
+        found: Floats = ran.outputs[self._output][0, -1]
+        return found
+
+
+@final
+class _Chain:
+    """Embedding, recurrent layers, linear layer. The state goes to and fro between two buffers."""
+
+    def __init__(self, net: Predictor, ops: NativeOps, chain: tuple[Embed, Recurrent, Linear], state: Floats) -> None:
+        embed, read, out = chain
+        weights = net.weights
+        own = {name: weights[f"{read.name}.{name}"] for name in read.parameters()}
+        self._table = weights[f"{embed.name}.weight"]
+        dtype = self._table.dtype
+        self._x = np.empty((1, 1, embed.embedding_dim), dtype)
+        parts = net.state_parts(state)
+        begun = {part: parts[f"{read.name}.{part}"].copy() for part in read.state()}
+        held = (begun, {part: np.empty_like(value) for part, value in begun.items()})
+        layers, y = prepared_steps(ops, read, own, self._x, held)
+        self._logits = np.empty((1, 1, out.output_size), dtype)
+        last = prepared_linear(ops, weights[f"{out.name}.weight"], weights.get(f"{out.name}.bias"), y, self._logits)
+        self._turns: tuple[tuple[Prepared, ...], ...] = tuple((*own_turn, last) for own_turn in layers)
+        self._turn = 0
+
+    def push(self, code: int) -> Floats:
+        if not 0 <= code < len(self._table):
+            raise ShapeError(f"code: expected 0 to {len(self._table) - 1}, got {code}")
+        self._x[0, 0] = self._table[code]
+        for call in self._turns[self._turn]:
+            call.run()
+        self._turn = 1 - self._turn
+        found: Floats = self._logits[0, 0]
+        return found
