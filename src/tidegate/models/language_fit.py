@@ -128,7 +128,7 @@ def fit(
     Raises: DataError for a text that is too short; what `embedding_start` raises.
     """
     training_half("train")
-    closing = held_back is None and options.closing > 0.0 and options.direction == "left"
+    closing = held_back is None and options.closing > 0.0 and options.direction == "forward"
     if held_back is None:
         texts, held_back = _split(texts, options.validation)
     size, least = options.vocabulary, options.min_count
