@@ -86,10 +86,11 @@ def scitldr() -> Parts:
 
 def reversed_pairs() -> Parts:
     """50,000 distinct strings of 1 to 20 of 26 letters and what they are backwards: 45,000 / 2,500 / 2,500."""
-    rng, letters, found = np.random.default_rng(0), list("abcdefghijklmnopqrstuvwxyz"), dict.fromkeys(["a"])
+    rng, found = np.random.default_rng(0), dict.fromkeys(["a"])
     while len(found) < 50_000:
-        found["".join(rng.choice(letters, rng.integers(1, 21)))] = None
-    texts = [list(found)[k] for k in rng.permutation(len(found))]
+        found[bytes(rng.integers(ord("a"), ord("z") + 1, rng.integers(1, 21), dtype=np.uint8)).decode()] = None
+    made = list(found)
+    texts = [made[k] for k in rng.permutation(len(made))]
     cuts = texts[:45_000], texts[45_000:47_500], texts[47_500:]
     return Parts(*(Part(own, [[text[::-1]] for text in own]) for own in cuts))
 
@@ -103,9 +104,11 @@ class Row(NamedTuple):
     headline: Measure
 
 
-# Half the target vocabulary takes a quarter off a step; a small batch moves the weights twice as often a pass.
-CAPTIONS: dict[str, Any] = {"lower": True, "target_vocabulary": 4000, "batch_tokens": 1024, "epochs": 12}
-SOUNDS: dict[str, Any] = {"units": "char", "target_units": "token", "hidden_size": 512, "embedding_dim": 128, "epochs": 10}
+# Half the target vocabulary takes a quarter off a step: the output layer is half of it.
+CAPTIONS: dict[str, Any] = {"lower": True, "target_vocabulary": 4000, "epochs": 12}
+SOUNDS: dict[str, Any] = {
+    "units": "char", "target_units": "token", "hidden_size": 512, "embedding_dim": 128, "batch_tokens": 2048, "epochs": 10,
+}  # fmt: skip
 ROWS: dict[str, Row] = {
     "multi30k": Row(multi30k, CAPTIONS, USUAL, "BLEU"),
     "multi30k_plain": Row(multi30k, {**CAPTIONS, "attention": "none"}, USUAL, "BLEU"),
