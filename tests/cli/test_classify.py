@@ -140,11 +140,15 @@ def test_options_may_stand_before_the_texts(cli: Cli, trained: Path, tmp_path: P
         ("-o", out, trained, "fine", "dull film"),
         (trained, "fine", "-o", out, "dull film"),
         (trained, "fine", "dull film", "-o", out),
+        (trained, "-o", out, "--", "fine", "dull film"),
+        (trained, "fine", "-o", out, "--", "dull film"),
     ):
         said = cli("predict", *words)
         assert said.status == 0, said.err
         assert [row["text"] for row in csv.DictReader(out.open())] == ["fine", "dull film"], words
         out.unlink()
+    assert cli("predict", trained, "-o", out, "--", "-x", "--no-such").status == 0
+    assert [row["text"] for row in csv.DictReader(out.open())] == ["-x", "--no-such"]
     said = cli("predict", trained, "-o", out, "fine", "--no-such", "x")
     assert said.status == 2
     assert "--no-such: there is no such option" in said.err

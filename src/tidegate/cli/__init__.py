@@ -103,16 +103,21 @@ def _run(given: list[str]) -> int:
     parser = _parser(given[0] if given else None, task)
     _check_flags(given, parser)
     args, unknown = parser.parse_known_args(given)
-    rest = getattr(args, "rest", None)
-    if rest is not None:  # words after an option belong to the list before it, which argparse closes there
-        getattr(args, rest).extend(word for word in unknown if not word.startswith("-"))
-        unknown = [word for word in unknown if word.startswith("-")]
+    if getattr(args, "rest", None) is not None:
+        unknown = _into_list(unknown, getattr(args, args.rest))
     if unknown:
         raise ConfigError("\n".join(_unknown(word, args) for word in unknown))
     if not args.command:
         parser.print_help()
         return ERROR
     return _command(args.command, task).run(args)
+
+
+def _into_list(unknown: list[str], words: list[str]) -> list[str]:
+    """Move words that stand after an option into the list that argparse closed there; what is left looks like options."""
+    end = unknown.index("--") if "--" in unknown else len(unknown)
+    words += [word for word in unknown[:end] if not word.startswith("-")] + unknown[end + 1 :]
+    return [word for word in unknown[:end] if word.startswith("-")]
 
 
 def _check_task(given: list[str]) -> None:

@@ -36,7 +36,7 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=int, metavar="N",
         help="train N models with the seeds --seed, --seed + 1, ..., print mean and spread of their held-back figures, keep the "
-        "one with the least held-back loss; --budget is for all of them together",
+        "one with the least held-back loss; --budget is for all of them together, --history gets a file a seed",
     )  # fmt: skip
 
 
