@@ -28,7 +28,7 @@ from tidegate.tasks.generate import START, TABLE, GenerateOptions, LanguageProbl
 from tidegate.tasks.ngrams import WittenBell
 from tidegate.tasks.problem import TrainOptions
 
-USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 2, 100
+USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3500, 2, 100
 CHECK_EVERY = 100
 CHUNK, MOST_LOGITS = 2048, 1 << 22  # tokens read at once when a text is scored, and numbers made of them
 LONGEST_GRAM = {"char": 5, "byte": 5}

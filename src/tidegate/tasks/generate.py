@@ -41,7 +41,7 @@ class GenerateOptions:
     then read by themselves, without carried state. dropout: share of values dropped, the same at every step of a window
     (variational). weight_dropout: share of the recurrent weights dropped in each training step (weight-drop, Merity et al. 2018).
     window: tokens that a gradient goes back through. batch_size: strips of the text that are read side by side.
-    epochs: passes over the training text; none: as many as 3,000 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
+    epochs: passes over the training text; none: as many as 3,500 steps take, 2 to 100. steps: optimiser steps, instead of epochs.
     learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
     of the weights keeps. patience: checks without a better loss on the held-back text before training stops; 0 never stops.
     validation: share of the text, at its end, that is held back, where no file for it is given. closing: share of the steps, at
@@ -71,7 +71,7 @@ class GenerateOptions:
     averaging: float = 0.99
     patience: int = 8
     validation: float = 0.05
-    closing: float = 0.25
+    closing: float = 0.5
     seed: int = 0
     device: str = "cpu"
 
