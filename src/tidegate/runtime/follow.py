@@ -15,7 +15,7 @@ from tidegate.blocks.weights import Floats
 from tidegate.errors import ShapeError
 from tidegate.runtime.native_ops import NativeOps, Prepared, prepared_linear, prepared_steps
 from tidegate.runtime.predictor import Predictor
-from tidegate.spec import Block, Dropout, Embed, Linear, Recurrent
+from tidegate.spec import Block, Dropout, Embed, Linear, Recurrent, weight_name
 
 Push = Callable[[int], Floats]
 
@@ -74,7 +74,7 @@ class _Chain:
         embed, read, out = chain
         weights = net.weights
         own = {name: weights[f"{read.name}.{name}"] for name in read.parameters()}
-        self._table = weights[f"{embed.name}.weight"]
+        self._table = weights[weight_name(embed, "weight")]
         dtype = self._table.dtype
         self._x = np.empty((1, 1, embed.embedding_dim), dtype)
         parts = net.state_parts(state)
@@ -82,7 +82,7 @@ class _Chain:
         held = (begun, {part: np.empty_like(value) for part, value in begun.items()})
         layers, y = prepared_steps(ops, read, own, self._x, held)
         self._logits = np.empty((1, 1, out.output_size), dtype)
-        last = prepared_linear(ops, weights[f"{out.name}.weight"], weights.get(f"{out.name}.bias"), y, self._logits)
+        last = prepared_linear(ops, weights[weight_name(out, "weight")], weights.get(f"{out.name}.bias"), y, self._logits)
         self._turns: tuple[tuple[Prepared, ...], ...] = tuple((*own_turn, last) for own_turn in layers)
         self._turn = 0
 
