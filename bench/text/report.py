@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import report_pairs
+import report_tags
 
 HERE = Path(__file__).resolve().parent
 # Row: what is measured, must, aim, published or sketched figures.
@@ -76,6 +77,7 @@ def text() -> str:
     rows = [line(row, found) for row in ASKED if (found := results(row))]
     lines = [HEAD, "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows, ""]
     lines += shakespeare()
+    lines += report_tags.lines(results)
     lines += report_pairs.lines(results)
     first = next((found[0] for row in ASKED if (found := results(row))), None)
     if first is not None:
