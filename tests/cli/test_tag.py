@@ -84,3 +84,12 @@ def test_a_broken_file_is_refused_before_training(place: Path, capsys: pytest.Ca
     assert tidegate(["fit", "tag", str(place / "broken.conll"), "-o", str(place / "x.safetensors")]) == 2
     assert "line 2: expected 2 columns as before, got 1" in capsys.readouterr().err
     assert not (place / "x.safetensors").exists()
+
+
+def test_several_seeds(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = place / "seeds.safetensors"
+    assert tidegate(["fit", "tag", str(place / "train.conll"), *QUICK[:-1], "5", "--seeds", "2", "-o", str(output)]) == 0
+    out = capsys.readouterr().out
+    assert "held-back figures:" in out
+    assert "Kept: seed" in out
+    assert output.exists()

@@ -256,7 +256,7 @@ def test_documents_are_held_back_whole() -> None:
         for k, (word, tag) in enumerate(words)
     ]
     tagged_file = tg_read("\n".join(lines))
-    learnt, kept = tag_fit._split(tag_fit.Data(tagged_file, None), TagOptions(validation=0.2))
+    learnt, kept = tag_fit._split(tag_fit.Data(tagged_file, None), TagOptions(validation=0.2), 0)
     assert not {*learnt.tagged.documents} & {*kept.tagged.documents}
     assert len(learnt.tagged) + len(kept.tagged) == len(tagged_file)
 
@@ -332,3 +332,23 @@ def test_predict_and_tag_agree(options: dict[str, object]) -> None:
         own = tg.Tagger(**OPTIONS, **options, steps=10).fit(data, progress=False)
         sentences = [words for words, _ in trips(40, seed=8)]
         assert own.predict(sentences) == [list(found.tags) for found in own.tag(sentences)]
+
+
+def test_words_start_at_given_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_text("ann 1 2 3\nrio 4 5 6\nnowhere 7 8 9\n", encoding="utf-8")
+    own = tg.Tagger(**{**OPTIONS, "embedding_dim": None}, steps=2).fit(trips(30), vectors=path, progress=False)
+    assert own.options.embedding_dim is None
+    assert own._ready().options.embedding_dim == 3
+    assert any("2 of" in str(note) and "v.txt" in str(note) for note in own.card["notes"])
+    assert tg.Tagger._from_file(container.parse(own.to_bytes()), "x").predict("Ann saw Rio") == own.predict("Ann saw Rio")
+    with pytest.raises(tg.ConfigError, match="embedding_dim: expected 3"):
+        tg.Tagger(**OPTIONS, steps=2).fit(trips(30), vectors=path, progress=False)
+
+
+def test_the_split_may_have_its_own_seed() -> None:
+    hashes = [
+        tg.Tagger(**OPTIONS, steps=1, seed=k).fit(trips(40), split_seed=7, progress=False).card["held_back"] for k in (0, 1)
+    ]
+    table = [dict(held["table"])["most frequent tag"] for held in hashes]
+    assert table[0] == table[1]

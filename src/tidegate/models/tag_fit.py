@@ -25,6 +25,7 @@ from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.tag_core import Core, decoder_of, inner_scheme, plain_word, spelling
+from tidegate.models.word_vectors import embedding_start
 from tidegate.runtime.predictor import Predictor, operations
 from tidegate.tasks.problem import TrainOptions
 from tidegate.tasks.tag import (
@@ -94,13 +95,27 @@ def sentence_labels(given: PathLike | Sequence[str] | None, tagged: Tagged) -> t
     return tuple(found)
 
 
-def fit(options: TagOptions, data: Data, held_back: Data | None, drive: Drive) -> Result:
-    """Vocabularies, training, temperature. Raises: DataError for what no tagger can be trained on."""
+def fit(
+    options: TagOptions, data: Data, held_back: Data | None, drive: Drive, split_seed: int | None = None,
+    vectors: PathLike | None = None,
+) -> Result:  # fmt: skip
+    """Vocabularies, training, temperature.
+
+    Args:  split_seed: of what is held back where nothing is given for it; None: the options'. vectors: a file of them, where the
+        embedding of words starts.
+    Raises: DataError for what no tagger can be trained on; what `embedding_start` raises.
+    """
     training_half("train")
     scheme = _scheme(options, data)
-    learnt, kept = (data, held_back) if held_back is not None else _split(data, options)
+    learnt, kept = (
+        (data, held_back) if held_back is not None else _split(data, options, options.seed if split_seed is None else split_seed)
+    )
     core = _untrained(options, learnt, kept, scheme)
     counts = _counts(core, learnt)
+    start = None if vectors is None else embedding_start(vectors, core.words, counts, options.embedding_dim, "word.weight")
+    if start is not None:
+        options = replace(options, embedding_dim=start.size)
+        core = replace(core, options=options)
     labels = len(core.labels)
     spec = build_spec(options, core.words.size, core.letters.size, len(core.tags), labels, core.decoder)
     read = [core.encode(part.tagged.sentences) for part in (learnt, kept)]
@@ -108,11 +123,11 @@ def fit(options: TagOptions, data: Data, held_back: Data | None, drive: Drive) -
     problem = TagProblem(options, spec, (read[0], truth[0]), (read[1], truth[1]), counts)
     from tidegate.train.run import fit_members
 
-    run_id = hashlib.sha256(
-        f"{json.dumps(to_plain(options), sort_keys=True)}{_hash(data)}{held_back and _hash(held_back)}".encode()
-    )
+    said = [json.dumps(to_plain(options), sort_keys=True), _hash(data), "" if held_back is None else _hash(held_back)]
+    said += [str(split_seed), "" if start is None else start.sha256]
     trained = train_options(options, problem.steps_per_epoch)
-    result = fit_members(problem, trained, run_options(drive, options.ensemble, run_id.hexdigest()))
+    run = run_options(drive, options.ensemble, hashlib.sha256("".join(said).encode()).hexdigest())
+    result = fit_members(problem, trained, run, given=None if start is None else start.given)
     nets = tuple(Predictor(spec, cast("dict[str, npt.NDArray[np.floating]]", m.final)) for m in result.members)
     core = _honest(replace(core, nets=nets), read[1], truth[1])
     card: dict[str, Plain] = {
@@ -120,8 +135,9 @@ def fit(options: TagOptions, data: Data, held_back: Data | None, drive: Drive) -
         "words": int(read[0].lengths.sum()), "tags": len(core.tags), "kinds": core.words.size - 1, "data_sha256": _hash(data),
         "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": m.best_step, "held_back_loss": m.best_loss, "steps": m.steps} for m in result.members],
-        "weights": spec.count() * len(nets), "notes": _notes(core, learnt, scheme), "versions": versions(),
+        "weights": spec.count() * len(nets), "versions": versions(),
     }  # fmt: skip
+    card["notes"] = [*_notes(core, learnt, scheme), *([] if start is None else [start.note])]
     card["held_back"] = _figures(core, learnt, kept)
     return Result(core, card, result.steps)
 
@@ -193,10 +209,10 @@ def label_codes(core: Core, data: Data) -> list[int]:
     return [known[label] for label in data.labels]
 
 
-def _split(data: Data, options: TagOptions) -> tuple[Data, Data]:
+def _split(data: Data, options: TagOptions, seed: int) -> tuple[Data, Data]:
     """Documents to train on and documents held back, by their share of the sentences. Raises: DataError for one alone."""
     documents = np.asarray(data.tagged.documents)
-    names = np.random.default_rng([options.seed, 1]).permutation(documents.max() + 1)
+    names = np.random.default_rng([seed, 1]).permutation(documents.max() + 1)
     if len(names) < 2:
         raise DataError(
             f"{data.tagged.source}: expected two documents or sentences at least, since some are held back, got one; "

@@ -101,6 +101,8 @@ class Tagger(Model):
         valid: object | None = None,
         valid_labels: PathLike | None = None,
         valid_sentence_labels: PathLike | Sequence[str] | None = None,
+        split_seed: int | None = None,
+        vectors: PathLike | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -114,19 +116,22 @@ class Tagger(Model):
             (words, tags); see tidegate.data.tagged. column: of the tags. labels: a second file with the tags, line by line.
             sentence_labels: a file or list with one label of each whole sentence (an intent), learnt beside the tags. valid,
             valid_labels, valid_sentence_labels: sentences that choose the best weights, read alike; without them a share of the
-            documents (of the sentences, where the file marks none) is held back. budget, checkpoint, resume, history, progress:
+            documents (of the sentences, where the file marks none) is held back, drawn by split_seed (none: the option seed).
+            vectors: a file of word2vec or GloVe vectors at which the words start. budget, checkpoint, resume, history, progress:
             as for `Classifier.fit`.
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         if valid is None and (valid_labels is not None or valid_sentence_labels is not None):
             raise ConfigError("valid_labels, valid_sentence_labels: go with valid=...; give it, or leave them out")
         steps = self._given.get("steps")
-        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        drive = checked_drive(
+            self.options.device, steps, budget, checkpoint, resume, history, progress, on_event, self._given.get("epochs")
+        )
         data = _data(source, column, labels, sentence_labels)
         held_back = None if valid is None else _data(valid, column, valid_labels, valid_sentence_labels)
         if held_back is not None and (held_back.labels is None) != (data.labels is None):
             raise ConfigError("sentence_labels: expected labels of both the training and the held-back sentences, or of neither")
-        result = fitting.fit(self.options, data, held_back, drive)
+        result = fitting.fit(self.options, data, held_back, drive, split_seed, vectors)
         self._core, self._card, self._steps = result.core, result.card, result.steps
         return self
 

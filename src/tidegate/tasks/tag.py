@@ -24,6 +24,7 @@ from tidegate.tasks.token_batches import Passes, forget, groups, padded
 
 Decoder = Literal["crf", "softmax"]
 USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 5000, 8, 60
+EMBEDDING_WORDS = 100
 EVALUATION_TOKENS = 4096  # padded words of a batch that is not trained on
 
 
@@ -33,19 +34,20 @@ class TagOptions:
     """Options of a tagger.
 
     lower: words are looked up in lower case (letters are read as they stand). vocabulary: at most so many words, the most
-    frequent ones. min_count: a word that occurs less often is unknown. letters: read each word letter by letter too. max_letters:
-    of a longer word, the first and the last so many halves are read. letter_dim: numbers a letter. letter_size: units of the
-    letters' LSTM in a direction. cell: recurrent cell over words. hidden_size: its units in a direction. num_layers: recurrent
-    layers. bidirectional: read both ways. embedding_dim: numbers a word. decoder: "crf", the best path under a conditional random
-    field, or "softmax", each word by itself; none: "crf" where the tags are spans. scheme: in which spans are learnt, iob1, iob2
-    or bioes; none: iob2; answers are in the scheme of the training file. dropout: share of values dropped, the same at every step
-    (variational). unknown_rate: a; in training a word that occurs n times becomes unknown with chance a / (a + n).
-    label_smoothing: share of the truth that is spread over all tags, of "softmax". epochs: passes over the sentences; none: as
-    many as 5,000 steps take, 8 to 60. steps: optimiser steps, instead of epochs. batch_tokens: padded words of a batch.
-    learning_rate: at its highest. weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average
-    of the weights keeps. patience: epochs without a better loss on the held-back sentences before training stops; 0 never stops.
-    validation: share of the sentences (of the documents, where the file marks them) that is held back, where no file for it is
-    given. ensemble: nets whose scores are averaged. seed: of every random number. device: of training.
+    frequent ones. min_count: a word that occurs less often is unknown. letters: read each word letter by letter too.
+    max_letters: of a longer word, the first and the last so many halves are read. letter_dim: numbers a letter. letter_size:
+    units of the letters' LSTM in a direction. cell: recurrent cell over words. hidden_size: its units in a direction.
+    num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a word; none: 100, or as many as given
+    vectors have. decoder: "crf", the best path under a conditional random field, or "softmax", each word by itself; none: "crf"
+    where the tags are spans. scheme: in which spans are learnt, iob1, iob2 or bioes; none: iob2; answers are in the scheme of
+    the training file. dropout: share of values dropped, the same at every step (variational). unknown_rate: a; in training a
+    word that occurs n times becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all
+    tags, of "softmax". epochs: passes over the sentences; none: as many as 5,000 steps take, 8 to 60. steps: optimiser steps,
+    instead of epochs. batch_tokens: padded words of a batch. learning_rate: at its highest. weight_decay: of weights. clip_norm:
+    longest gradient. averaging: share that the moving average of the weights keeps. patience: epochs without a better loss on
+    the held-back sentences before training stops; 0 never stops. validation: share of the sentences (of the documents, where the
+    file marks them) that is held back, where no file for it is given. ensemble: nets whose scores are averaged. seed: of every
+    random number. device: of training.
     """
 
     lower: bool = True
@@ -59,7 +61,7 @@ class TagOptions:
     hidden_size: int = 192
     num_layers: int = 1
     bidirectional: bool = True
-    embedding_dim: int = 100
+    embedding_dim: int | None = None
     decoder: Decoder | None = None
     scheme: Scheme | None = None
     dropout: float = 0.4
@@ -97,10 +99,10 @@ def build_spec(options: TagOptions, words: int, letters: int, tags: int, labels:
     """
     o = options
     cell: Cell = "rnn_tanh" if o.cell == "rnn" else o.cell
-    size = o.hidden_size * (2 if o.bidirectional else 1)
-    width = o.embedding_dim + (2 * o.letter_size if o.letters else 0)
+    size, embedding = o.hidden_size * (2 if o.bidirectional else 1), o.embedding_dim or EMBEDDING_WORDS
+    width = embedding + (2 * o.letter_size if o.letters else 0)
     blocks: list[Block] = [
-        Embed(name="word", inputs=("words",), num_embeddings=words, embedding_dim=o.embedding_dim, std=0.1),
+        Embed(name="word", inputs=("words",), num_embeddings=words, embedding_dim=embedding, std=0.1),
         *(_letters(o, letters) if o.letters else []),
         Concat(name="embedded", inputs=("word", "spelling") if o.letters else ("word",)),
         Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout, locked=True),
