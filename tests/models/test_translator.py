@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 
 import tidegate as tg
 from tidegate import format as container
+from tidegate.models import translator
 from tidegate.models.translate_core import Beam, Core
 from tidegate.nn.network import Network
 from tidegate.tasks.token_batches import padded
@@ -253,6 +255,10 @@ def test_what_was_left_out_is_said() -> None:
     assert "1 pairs have a target of more than 10 tokens" in notes
     assert "1 of 3 held-back target tokens are not in the vocabulary" in notes
     assert own.card["pairs"] == 40
+
+
+def test_the_docstrings_example_holds() -> None:
+    assert doctest.testmod(translator) == (0, 3)
 
 
 def test_bad_calls_are_refused(model: tg.Translator) -> None:

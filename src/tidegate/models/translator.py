@@ -74,10 +74,10 @@ class Translator(Model):
         hidden_size=256, shared=True, seed=1, ...).
     Raises: ConfigError for an unknown option, with the nearest name, or a value out of range; all faults at once.
 
-    >>> words = ["ab", "ba", "aab", "bba", "abb", "baa", "aa", "bb"] * 20
-    >>> model = Translator(units="char", hidden_size=32, embedding_dim=16, steps=300, learning_rate=0.01)
-    >>> model.fit((words, [word.upper() for word in words]), progress=False).translate("abba")
-    'ABBA'
+    >>> words = ["one", "two", "ten", "net", "won", "tow", "eon", "not"] * 20
+    >>> model = Translator(units="char", hidden_size=32, embedding_dim=16, steps=200, learning_rate=0.01, dropout=0.1)
+    >>> model.fit((words, [word.upper() for word in words]), progress=False).translate(["two", "net"])
+    ['TWO', 'NET']
     """
 
     task: ClassVar[str] = "translate"

@@ -32,7 +32,7 @@ from tidegate.tasks.token_batches import Passes, forget, groups, padded
 
 Pooling = Literal["max", "mean", "last", "attention"]
 EMBEDDING = {"char": 48, "byte": 48}
-EMBEDDING_WORDS = 128
+EMBEDDING_WORDS = 256
 USUAL_STEPS = {"char": 2500, "byte": 2500}
 USUAL_STEPS_WORDS = 800
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 60
@@ -51,7 +51,7 @@ class ClassifyOptions:
     units: what a text is cut into: words, tokens (at white space), characters, bytes or learnt byte pairs. lower: lower-case
     the text first. vocabulary: at most so many tokens, the most frequent ones. min_count: what occurs less often is unknown.
     max_tokens: longer texts are cut at their end, and it is said how many were. cell: recurrent cell. hidden_size: units of a
-    direction. num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a token; none: 128, for
+    direction. num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a token; none: 256, for
     characters and bytes 48. pooling: how the outputs become one vector. dropout: share of values dropped, the same at every
     step (variational); none: 0.5, for characters and bytes 0.3. weight_dropout: share of the recurrent weights dropped in each
     training step (weight-drop, Merity et al. 2018). unknown_rate: a; in training a token that occurs n times
