@@ -26,6 +26,7 @@ from tidegate.spec import (
 )
 
 TABLE = "vectors"  # the weights that tied blocks share
+STD = 0.2  # of the vectors at first; at 0.06 attention was found later: loss 4.09 for 3.66 after 300 steps on captions
 
 
 class Shaped(Protocol):
@@ -122,7 +123,7 @@ def _encoder(options: Shaped, tokens: int) -> tuple[Block, ...]:
     o, width = options, options.hidden_size
     blocks: list[Block] = [
         Embed(
-            name="source_embedded", inputs=("source",), num_embeddings=tokens, embedding_dim=o.embedding_dim, std=_std(o),
+            name="source_embedded", inputs=("source",), num_embeddings=tokens, embedding_dim=o.embedding_dim, std=STD,
             table=TABLE if o.shared else None,
         ),
         Dropout(name="source_dropped", inputs=("source_embedded",), p=o.dropout, locked=True),
@@ -143,18 +144,13 @@ def _encoder(options: Shaped, tokens: int) -> tuple[Block, ...]:
     )
 
 
-def _std(options: Shaped) -> float:
-    """Of the vectors: about 1 long, so that logits of a tied output layer begin near 0."""
-    return float(options.embedding_dim**-0.5)
-
-
 def _decoder(options: Shaped, tokens: int) -> tuple[Block, ...]:
     o, size, width = options, options.embedding_dim, options.hidden_size
     attends = o.attention != "none"
     read = ["target_dropped", *(["feed"] if o.input_feeding else []), *([] if attends else ["context"])]
     blocks: list[Block] = [
         Embed(
-            name="target_embedded", inputs=("previous",), num_embeddings=tokens, embedding_dim=size, std=_std(o),
+            name="target_embedded", inputs=("previous",), num_embeddings=tokens, embedding_dim=size, std=STD,
             table=TABLE if o.tied or o.shared else None,
         ),
         Dropout(name="target_dropped", inputs=("target_embedded",), p=o.dropout, locked=True),
