@@ -50,11 +50,14 @@ class _Kept(NamedTuple):
     long: int
 
 
-def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive: Drive) -> Result:
-    """Vocabularies and training. Raises: DataError for what no translator can be trained on; MissingExtra."""
+def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive: Drive, split_seed: int | None = None) -> Result:
+    """Vocabularies and training. split_seed: of what is held back where nothing is given for it; None: the options'.
+
+    Raises: DataError for what no translator can be trained on; MissingExtra.
+    """
     training_half("train")
     check_measures(USUAL)
-    learnt, kept = _parts(pairs, held_back, options)
+    learnt, kept = _parts(pairs, held_back, options, options.seed if split_seed is None else split_seed)
     source, target = _tokenizers(options, *learnt)
     train, back = (_kept(options, source, target, *part) for part in (learnt, kept))
     for name, part in ((pairs.source, train), ("the held-back pairs", back)):
@@ -64,7 +67,8 @@ def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive:
     problem = TranslateProblem(options, nets, train.coded, back.coded, target.size)
     from tidegate.train.run import fit_members
 
-    said = json.dumps(to_plain(options), sort_keys=True) + _hash(pairs) + ("" if held_back is None else _hash(held_back))
+    said = json.dumps(to_plain(options), sort_keys=True) + _hash(pairs)
+    said += str(split_seed) + ("" if held_back is None else _hash(held_back))
     driven = run_options(drive, options.ensemble, hashlib.sha256(said.encode()).hexdigest())
     result = fit_members(problem, train_options(options, problem.steps_per_epoch), driven)
     weights = tuple(cast(Weights, m.final) for m in result.members)
@@ -83,7 +87,7 @@ def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive:
 
 
 def _parts(
-    pairs: Pairs, held_back: Pairs | None, options: TranslateOptions
+    pairs: Pairs, held_back: Pairs | None, options: TranslateOptions, seed: int
 ) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
     """Sources and targets to train on, and those held back: all pairs of a source together, so that none stands in both."""
     if held_back is not None:
@@ -91,7 +95,7 @@ def _parts(
     sources = sorted(set(pairs.sources))
     if len(sources) < 2:
         raise DataError(f"{pairs.source}: expected at least 2 different sources, one to hold back, got {len(sources)}")
-    order = np.random.default_rng([options.seed, 1]).permutation(len(sources))
+    order = np.random.default_rng([seed, 1]).permutation(len(sources))
     count = min(max(1, round(options.validation * len(sources))), len(sources) - 1)
     back = {sources[k] for k in order[:count]}
     rows = list(zip(pairs.sources, pairs.targets, strict=True))

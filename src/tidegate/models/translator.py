@@ -103,6 +103,7 @@ class Translator(Model):
         header: bool = True,
         valid: object | None = None,
         valid_target: object | None = None,
+        split_seed: int | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -114,17 +115,19 @@ class Translator(Model):
 
         Args:  source, target: two line-parallel files, two lists, or one file, frame or list of pairs (then without `target`; a
             pair of lists is two lists); see tidegate.data.pairs. from_column, to_column, header: of files with columns. valid,
-            valid_target: pairs that choose the best weights; without them a share of the sources is held back. budget,
-            checkpoint, resume, history, progress: as of every task.
+            valid_target: pairs that choose the best weights; without them a share of the sources is held back, drawn by
+            split_seed (none: the option seed). budget, checkpoint, resume, history, progress: as of every task.
         Raises: DataError; ConfigError; MissingExtra without torch or sacrebleu; OutputError.
         """
         steps = self._given.get("steps")
-        drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        drive = checked_drive(
+            self.options.device, steps, budget, checkpoint, resume, history, progress, on_event, self._given.get("epochs")
+        )
         if valid is None and valid_target is not None:
             raise ConfigError("valid_target: goes with valid, the sources of the pairs that choose the best weights")
         pairs = _pairs(source, target, from_column, to_column, header)
         held_back = None if valid is None else _pairs(valid, valid_target, from_column, to_column, header)
-        result = fitting.fit(self.options, pairs, held_back, drive)
+        result = fitting.fit(self.options, pairs, held_back, drive, split_seed)
         self._core, self._card, self._steps = result.core, result.card, result.steps
         return self
 
