@@ -65,7 +65,7 @@ class GenerateOptions:
     batch_size: int = 32
     epochs: int | None = None
     steps: int | None = None
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     averaging: float = 0.99
