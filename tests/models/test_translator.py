@@ -215,7 +215,7 @@ def test_no_source_stands_in_both_parts(monkeypatch: pytest.MonkeyPatch) -> None
     from tidegate.models.translate_fit import _parts
 
     rows = [(f"s{k % 30}", f"t{k}") for k in range(90)]
-    train, back = _parts(read_pairs(rows), None, TranslateOptions(validation=0.2))
+    train, back = _parts(read_pairs(rows), None, TranslateOptions(validation=0.2), 0)
     assert len(train[0]) + len(back[0]) == 90
     assert len(back[0]) == 18
     assert not set(train[0]) & set(back[0])

@@ -17,7 +17,7 @@ from tidegate.tasks.showcase import Course, Piece, Sentence
 
 OPTIONS: dict[str, object] = {
     "hidden_size": 32, "embedding_dim": 24, "pooling": "last", "dropout": 0.1, "label_smoothing": 0.0, "learning_rate": 0.01,
-    "averaging": 0.98, "patience": 0,
+    "averaging": 0.98, "patience": 0, "ngrams": False, "closing": 0.0,
 }  # fmt: skip
 Ask = Callable[[Sequence[str]], npt.NDArray[np.floating]]  # texts -> (N, K) probabilities
 
