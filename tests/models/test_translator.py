@@ -258,7 +258,7 @@ def test_what_was_left_out_is_said() -> None:
 
 
 def test_the_docstrings_example_holds() -> None:
-    assert doctest.testmod(translator) == (0, 3)
+    assert doctest.testmod(translator) == (0, 4)
 
 
 def test_bad_calls_are_refused(model: tg.Translator) -> None:

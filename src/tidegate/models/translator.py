@@ -75,8 +75,9 @@ class Translator(Model):
     Raises: ConfigError for an unknown option, with the nearest name, or a value out of range; all faults at once.
 
     >>> words = ["one", "two", "ten", "net", "won", "tow", "eon", "not"] * 20
-    >>> model = Translator(units="char", hidden_size=32, embedding_dim=16, steps=400, learning_rate=0.01, dropout=0.0)
-    >>> model.fit((words, [word.upper() for word in words]), progress=False).translate(["two", "net"])
+    >>> pairs = (words, [word.upper() for word in words])
+    >>> model = Translator(units="char", hidden_size=32, embedding_dim=16, steps=200, learning_rate=0.01, dropout=0.1)
+    >>> model.fit(pairs, valid=pairs, progress=False).translate(["two", "net"])
     ['TWO', 'NET']
     """
 
