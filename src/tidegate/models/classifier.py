@@ -5,7 +5,7 @@ Reading stands in data/texts.py, the net in tasks/classify.py, training and its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, cast, final, overload
@@ -18,12 +18,13 @@ from tidegate.config import Plain, check_options
 from tidegate.data.table import Table
 from tidegate.data.texts import Texts, read_texts
 from tidegate.decode.labels import Floats
-from tidegate.errors import ConfigError, DataError, FormatError
+from tidegate.errors import ConfigError, DataError
 from tidegate.files import PathLike
 from tidegate.models import classify_fit as fitting
 from tidegate.models import classify_store as store
-from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
+from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.text_model import TextModel
 from tidegate.models.word_vectors import check_vectors
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.label_scores import LabelEvaluation, evaluation
@@ -58,7 +59,7 @@ class Explanation:
 
 
 @final
-class Classifier(Model):
+class Classifier(TextModel[ClassifyOptions, fitting.Core]):
     """Sorts texts into classes with one recurrent net, beside the methods that need none.
 
     Args:  every option of `tidegate.tasks.classify.ClassifyOptions` by its name (units="char", cell="gru", hidden_size=256,
@@ -74,14 +75,7 @@ class Classifier(Model):
     task: ClassVar[str] = "classify"
 
     def __init__(self, **options: object) -> None:
-        self._given = dict(options)
-        self.options = check_options(ClassifyOptions, self._given)
-        self._core: fitting.Core | None = None
-        self._card: dict[str, Plain] = {}
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
-        return f"Classifier({given}){'' if self._core is None else ' ' + self._summary()}"
+        super().__init__(check_options(ClassifyOptions, options), options)
 
     def fit(
         self,
@@ -124,19 +118,13 @@ class Classifier(Model):
         texts = read_texts(source, text=text, label=label, labels=labels, header=header)
         held_back = _held_back(valid, text, label, valid_labels, header)
         result = fitting.fit(self.options, texts, held_back, drive, split_seed, vectors)
-        self._core, self._card, self._steps = result.core, result.card, result.steps
+        self._take(*result)
         return self
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes, in the order of `predict_proba`'s columns."""
         return self._ready().classes
-
-    @property
-    def card(self) -> Mapping[str, Plain]:
-        """What is known of the fitted model: held-back figures, data hash, seed, steps, temperature, versions."""
-        self._ready()
-        return dict(self._card)
 
     @overload
     def predict(self, texts: str) -> str: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first fits
@@ -203,30 +191,12 @@ class Classifier(Model):
         shares = np.asarray(cast("list[float]", self._card["shares"]))
         return {"commonest class": np.tile(shares, (count, 1))}
 
-    @classmethod
-    def load(cls, path: PathLike) -> Classifier:
-        """Load a classifier. Raises: FormatError; TaskError where the file is of another task."""
-        return load_as(cls, path)
-
-    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
-        return store.pack(self._ready(), self._card, self._steps)
+    def _pack(self, core: fitting.Core) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        return store.pack(core, self._card, self._steps)
 
     @classmethod
-    def _from_file(cls, file: container.File, where: str) -> Classifier:
-        try:
-            core, card = store.unpack(file, where)
-        except FILE_FAULTS as error:
-            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
-        model = cls.__new__(cls)
-        model.options, model._core, model._card = core.options, core, card
-        model._given = given_options(core.options)
-        model._steps = core.options.steps or 0
-        return model
-
-    def _ready(self) -> fitting.Core:
-        if self._core is None:
-            raise not_fitted()
-        return self._core
+    def _unpack(cls, file: container.File, where: str) -> tuple[fitting.Core, dict[str, Plain]]:
+        return store.unpack(file, where)
 
     def _summary(self) -> str:
         core = self._ready()

@@ -6,7 +6,7 @@ Reading stands in data/textlines.py, the net in tasks/generate.py, training in l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
@@ -18,13 +18,14 @@ from tidegate import format as container
 from tidegate.config import Plain, check_options
 from tidegate.decode.next_code import NextCode
 from tidegate.decode.sampling import Sampling
-from tidegate.errors import ConfigError, DataError, FormatError
+from tidegate.errors import ConfigError, DataError
 from tidegate.files import PathLike
 from tidegate.models import language_fit as fitting
 from tidegate.models import language_store as store
-from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
+from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.language_fill import Choice, Filling, fill
+from tidegate.models.text_model import TextModel
 from tidegate.models.word_vectors import check_vectors
 from tidegate.runtime.follow import followed
 from tidegate.tasks.generate import START, GenerateOptions
@@ -66,7 +67,7 @@ class Score:
 
 
 @final
-class LanguageModel(Model):
+class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
     """Learns how a text goes on, writes more of it, and says how likely a text is.
 
     Args:  every option of `tidegate.tasks.generate.GenerateOptions` by its name (units="bpe", cell="gru", hidden_size=512, ...).
@@ -80,15 +81,7 @@ class LanguageModel(Model):
     task: ClassVar[str] = "generate"
 
     def __init__(self, **options: object) -> None:
-        self._given = dict(options)
-        self.options = check_options(GenerateOptions, self._given)
-        self._core: fitting.Core | None = None
-        self._card: dict[str, Plain] = {}
-        self._steps = 0
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
-        return f"LanguageModel({given}){'' if self._core is None else ' ' + self._summary()}"
+        super().__init__(check_options(GenerateOptions, options), options)
 
     def fit(
         self,
@@ -120,14 +113,8 @@ class LanguageModel(Model):
         held_back = None if valid is None else fitting.read(valid)
         name = "list of texts" if isinstance(source, (list, tuple)) else str(source)
         result = fitting.fit(self.options, fitting.read(source), held_back, name, drive, vectors)
-        self._core, self._card, self._steps = result.core, result.card, result.steps
+        self._take(*result)
         return self
-
-    @property
-    def card(self) -> Mapping[str, Plain]:
-        """What is known of the fitted model: held-back figures, data hash, seed, steps, versions."""
-        self._ready()
-        return dict(self._card)
 
     def generate(
         self, prompt: str = "", length: int = 200, *, stop: str | None = None, seed: int = 0, **sampling: object
@@ -184,28 +171,12 @@ class LanguageModel(Model):
         letters = sum(map(len, texts)) - sum(map(len, missing))
         return Score(float(each[known].sum()), len(codes), letters, int((~known).sum()))
 
-    @classmethod
-    def load(cls, path: PathLike) -> LanguageModel:
-        """Load a language model. Raises: FormatError; TaskError where the file is of another task."""
-        return load_as(cls, path)
-
-    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
-        return store.pack(self._ready(), self._card, self._steps)
+    def _pack(self, core: fitting.Core) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        return store.pack(core, self._card, self._steps)
 
     @classmethod
-    def _from_file(cls, file: container.File, where: str) -> LanguageModel:
-        try:
-            core, card = store.unpack(file, where)
-        except FILE_FAULTS as error:
-            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
-        model = cls(**given_options(core.options))
-        model.options, model._core, model._card, model._steps = core.options, core, card, core.options.steps or 0
-        return model
-
-    def _ready(self) -> fitting.Core:
-        if self._core is None:
-            raise not_fitted()
-        return self._core
+    def _unpack(cls, file: container.File, where: str) -> tuple[fitting.Core, dict[str, Plain]]:
+        return store.unpack(file, where)
 
     def _summary(self) -> str:
         core = self._ready()

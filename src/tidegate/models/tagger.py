@@ -5,7 +5,7 @@ Reading stands in data/tagged.py, the net in tasks/tag.py, training and its chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
@@ -21,14 +21,15 @@ from tidegate.data.tagged import Tagged, read_tagged
 from tidegate.data.textlines import Places, check_characters
 from tidegate.data.vocabulary import cut_words
 from tidegate.decode.labels import Floats
-from tidegate.errors import ConfigError, DataError, FormatError
+from tidegate.errors import ConfigError, DataError
 from tidegate.files import PathLike
 from tidegate.models import tag_fit as fitting
 from tidegate.models import tag_store as store
-from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
+from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.tag_core import Core
 from tidegate.models.tag_stream import TagStream, tagged
+from tidegate.models.text_model import TextModel
 from tidegate.tasks.label_scores import LabelEvaluation, calibration, calibration_error, confusion
 from tidegate.tasks.scoreboard import Scoreboard
 from tidegate.tasks.tag import TagOptions
@@ -67,7 +68,7 @@ class TaggedSentence:
 
 
 @final
-class Tagger(Model):
+class Tagger(TextModel[TagOptions, Core]):
     """Gives every word of a sentence a tag: parts of speech, names, slots.
 
     Args:  every option of `tidegate.tasks.tag.TagOptions` by its name (hidden_size=256, decoder="crf", seed=1, ...).
@@ -82,14 +83,7 @@ class Tagger(Model):
     task: ClassVar[str] = "tag"
 
     def __init__(self, **options: object) -> None:
-        self._given = dict(options)
-        self.options = check_options(TagOptions, self._given)
-        self._core: Core | None = None
-        self._card: dict[str, Plain] = {}
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
-        return f"Tagger({given}){'' if self._core is None else ' ' + self._summary()}"
+        super().__init__(check_options(TagOptions, options), options)
 
     def fit(
         self,
@@ -132,7 +126,7 @@ class Tagger(Model):
         if held_back is not None and (held_back.labels is None) != (data.labels is None):
             raise ConfigError("sentence_labels: expected labels of both the training and the held-back sentences, or of neither")
         result = fitting.fit(self.options, data, held_back, drive, split_seed, vectors)
-        self._core, self._card, self._steps = result.core, result.card, result.steps
+        self._take(*result)
         return self
 
     @property
@@ -144,12 +138,6 @@ class Tagger(Model):
     def labels(self) -> tuple[str, ...]:
         """The labels of whole sentences; none where training had none."""
         return self._ready().labels
-
-    @property
-    def card(self) -> Mapping[str, Plain]:
-        """What is known of the fitted model: held-back figures, data hash, seed, steps, versions."""
-        self._ready()
-        return dict(self._card)
 
     def predict(self, sentences: Given) -> list[list[str]]:
         """The best tags of each sentence, in the scheme of the training file. sentences: as for `tag`."""
@@ -247,30 +235,12 @@ class Tagger(Model):
         label_picture(path, found)
         return found
 
-    @classmethod
-    def load(cls, path: PathLike) -> Tagger:
-        """Load a tagger. Raises: FormatError; TaskError where the file is of another task."""
-        return load_as(cls, path)
-
-    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
-        return store.pack(self._ready(), self._card, self._steps)
+    def _pack(self, core: Core) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        return store.pack(core, self._card, self._steps)
 
     @classmethod
-    def _from_file(cls, file: container.File, where: str) -> Tagger:
-        try:
-            core, card = store.unpack(file, where)
-        except FILE_FAULTS as error:
-            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
-        model = cls.__new__(cls)
-        model.options, model._core, model._card = core.options, core, card
-        model._given = given_options(core.options)
-        model._steps = core.options.steps or 0
-        return model
-
-    def _ready(self) -> Core:
-        if self._core is None:
-            raise not_fitted()
-        return self._core
+    def _unpack(cls, file: container.File, where: str) -> tuple[Core, dict[str, Plain]]:
+        return store.unpack(file, where)
 
     def _summary(self) -> str:
         core = self._ready()

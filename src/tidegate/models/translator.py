@@ -6,7 +6,7 @@ tasks/translate_nets.py, training in translate_fit.py, searching in translate_co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, final, overload
@@ -20,12 +20,13 @@ from tidegate.data.pairs import Pairs, read_pairs
 from tidegate.data.table import Table
 from tidegate.data.texts import read_texts
 from tidegate.decode.sampling import Sampling
-from tidegate.errors import ConfigError, FormatError
+from tidegate.errors import ConfigError
 from tidegate.files import PathLike
 from tidegate.models import translate_fit as fitting
 from tidegate.models import translate_store as store
-from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
+from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.text_model import TextModel
 from tidegate.models.translate_core import Beam, Core
 from tidegate.tasks.text_scores import (
     USUAL,
@@ -67,7 +68,7 @@ class Alignment:
 
 
 @final
-class Translator(Model):
+class Translator(TextModel[TranslateOptions, Core]):
     """Writes one text from another with a recurrent encoder and decoder, beside the methods that need no net.
 
     Args:  every option of `tidegate.tasks.translate.TranslateOptions` by its name (units="char", attention="additive",
@@ -84,15 +85,7 @@ class Translator(Model):
     task: ClassVar[str] = "translate"
 
     def __init__(self, **options: object) -> None:
-        self._given = dict(options)
-        self.options = check_options(TranslateOptions, self._given)
-        self._core: Core | None = None
-        self._card: dict[str, Plain] = {}
-        self._steps = 0
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items() if v is not None)
-        return f"Translator({given}){'' if self._core is None else ' ' + self._summary()}"
+        super().__init__(check_options(TranslateOptions, options), options)
 
     def fit(
         self,
@@ -129,14 +122,8 @@ class Translator(Model):
         pairs = _pairs(source, target, from_column, to_column, header)
         held_back = None if valid is None else _pairs(valid, valid_target, from_column, to_column, header)
         result = fitting.fit(self.options, pairs, held_back, drive, split_seed)
-        self._core, self._card, self._steps = result.core, result.card, result.steps
+        self._take(*result)
         return self
-
-    @property
-    def card(self) -> Mapping[str, Plain]:
-        """What is known of the fitted model: held-back figures, data hash, seed, steps, versions."""
-        self._ready()
-        return dict(self._card)
 
     @overload
     def predict(self, texts: str) -> str: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first fits
@@ -244,28 +231,12 @@ class Translator(Model):
         answers = [core.target.decode(own[0].codes) for own in core.search(core.encode(sources), how)]
         return evaluation(sources, answers, [[t] for t in truths], str(self._card["usual"]), measures)
 
-    @classmethod
-    def load(cls, path: PathLike) -> Translator:
-        """Load a translator. Raises: FormatError; TaskError where the file is of another task."""
-        return load_as(cls, path)
-
-    def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
-        return store.pack(self._ready(), self._card, self._steps)
+    def _pack(self, core: Core) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
+        return store.pack(core, self._card, self._steps)
 
     @classmethod
-    def _from_file(cls, file: container.File, where: str) -> Translator:
-        try:
-            core, card = store.unpack(file, where)
-        except FILE_FAULTS as error:
-            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
-        model = cls(**given_options(core.options))
-        model.options, model._core, model._card, model._steps = core.options, core, card, core.options.steps or 0
-        return model
-
-    def _ready(self) -> Core:
-        if self._core is None:
-            raise not_fitted()
-        return self._core
+    def _unpack(cls, file: container.File, where: str) -> tuple[Core, dict[str, Plain]]:
+        return store.unpack(file, where)
 
     def _summary(self) -> str:
         core = self._ready()
