@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import report_pairs
+import report_speed
 import report_tags
 
 HERE = Path(__file__).resolve().parent
@@ -79,6 +80,7 @@ def text() -> str:
     lines += shakespeare()
     lines += report_tags.lines(results)
     lines += report_pairs.lines(results)
+    lines += report_speed.lines()
     first = next((found[0] for row in ASKED if (found := results(row))), None)
     if first is not None:
         m = first["machine"]
