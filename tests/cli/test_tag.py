@@ -93,3 +93,37 @@ def test_several_seeds(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "held-back figures:" in out
     assert "Kept: seed" in out
     assert output.exists()
+
+
+def test_a_column_by_its_number(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fit", "tag", str(place / "train.conll"), "--column", "2", *QUICK[:-1], "3", "-o", str(place / "c.safetensors")]
+    assert tidegate(arguments) == 0
+    assert "--column 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["-o", "--history"])
+def test_nothing_that_is_read_is_written_over(place: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    path = place / "train.conll"
+    before, words = path.read_bytes(), ["fit", "tag", str(path), *QUICK, "-o", str(place / "y.safetensors")]
+    assert tidegate([*words, flag, str(place / "." / "train.conll")]) == 2
+    assert "which is read too" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    model = (place / "names.safetensors").read_bytes()
+    assert tidegate(["predict", str(place / "names.safetensors"), "Ann", "-o", str(place / "names.safetensors")]) == 2
+    assert (place / "names.safetensors").read_bytes() == model
+
+
+def test_stream_refuses_what_is_no_utf_8(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for errors in ("strict", "surrogateescape"):
+        raw = io.TextIOWrapper(io.BytesIO(b"Ann saw\ncaf\xe9\n"), encoding="utf-8", errors=errors)
+        monkeypatch.setattr("sys.stdin", raw)
+        assert tidegate(["stream", str(place / "names.safetensors")]) == 2
+        assert "expected UTF-8, got other bytes" in capsys.readouterr().err
+
+
+def test_a_picture_keeps_the_labels_of_sentences(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(place / "names.safetensors"), str(place / "train.conll"), "--sentence-labels", str(place / "kinds")]
+    assert tidegate([*words, "--picture", str(place / "p.svg")]) == 0
+    assert "label-accuracy" in capsys.readouterr().out

@@ -362,3 +362,8 @@ def _refused(path: Path) -> bool:
     except tg.FormatError:
         return True
     return False
+
+
+def test_closing_is_refused_where_it_has_no_effect() -> None:
+    with pytest.raises(tg.ConfigError, match="closing: has no effect with direction='both'"):
+        tg.LanguageModel(direction="both", closing=0.5, units="word").fit(["a b c " * 50], progress=False)

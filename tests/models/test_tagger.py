@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 import tidegate as tg
 from tidegate import format as container
 from tidegate.blocks.graph import run
+from tidegate.data.schemes import convert
+from tidegate.decode import viterbi
 from tidegate.decode.viterbi import best_paths
 from tidegate.errors import FormatError, TidegateError
 from tidegate.models import tag_fit
@@ -58,7 +61,7 @@ def test_names_are_found(model: tg.Tagger) -> None:
     found = model.evaluate(trips(60, seed=1), sentence_labels=["two" if "near" in w else "one" for w, _ in trips(60, seed=1)])
     assert found.figures["F1"] > 0.95
     assert found.figures["label-accuracy"] > 0.95
-    assert found.figures["F1"] > found.board.figures["commonest tag"]["F1"]
+    assert found.figures["F1"] > found.board.figures["commonest tag here"]["F1"]
 
 
 KINDS = [
@@ -121,27 +124,32 @@ def test_answers_are_in_the_scheme_of_the_file() -> None:
     data = [(words, ["I-" + tag[2:] if tag != "O" else tag for tag in tags]) for words, tags in trips(120)]
     own = tg.Tagger(**OPTIONS, steps=50, scheme="bioes").fit(data, progress=False)
     assert {tag[0] for tag in own.tags} >= {"S", "B", "E", "O"}
+    stream, sentences = own.stream(0), [words for words, _ in trips(20, seed=3)]
+    for words, expected in zip(sentences, tagged(own._ready(), sentences, 0)[0], strict=True):  # ends as a live stream ends
+        codes = [own.tags.index(found.tag) for word in words if (found := stream.push(word)) is not None]
+        assert stream.finish() == []
+        assert own._ready().given(np.array(codes)) == expected
     assert {tag for tags in own.predict([words for words, _ in data]) for tag in tags} <= {"O", "I-PER", "I-LOC"}
     assert "the tags are spans in the scheme iob1; learnt in bioes, answered in iob1" in own.card["notes"]
 
 
 def test_a_stream_with_all_words_ahead_gives_the_tags_of_the_sentence(model: tg.Tagger) -> None:
     sentences = [words for words, _ in trips(30, seed=4)]
-    assert tagged(model._ready(), sentences, 20) == model.predict(sentences)
+    assert tagged(model._ready(), sentences, 20)[0] == model.predict(sentences)
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 3])
 def test_a_stream_alone_gives_what_streams_side_by_side_give(model: tg.Tagger, look_ahead: int) -> None:
     sentences = [words for words, _ in trips(8, seed=4)]
-    together = tagged(model._ready(), sentences, look_ahead)
+    together, odds = tagged(model._ready(), sentences, look_ahead)
     stream = model.stream(look_ahead)
-    for words, expected in zip(sentences, together, strict=True):
+    for words, expected, sure in zip(sentences, together, odds, strict=True):
         given = [found for word in words if (found := stream.push(word)) is not None]
         assert len(given) == max(0, len(words) - look_ahead)
         given += stream.finish()
         assert [one.tag for one in given] == expected
         assert [one.word for one in given] == words
-        assert all(0 < one.probability <= 1 for one in given)
+        assert [one.probability for one in given] == pytest.approx(sure, abs=1e-6)
 
 
 def test_a_one_way_net_without_a_chain_streams_exactly() -> None:
@@ -150,7 +158,7 @@ def test_a_one_way_net_without_a_chain_streams_exactly() -> None:
     )
     sentences = [words for words, _ in trips(20, seed=2)]
     assert own.stream().look_ahead == 0
-    assert tagged(own._ready(), sentences, 0) == own.predict(sentences)
+    assert tagged(own._ready(), sentences, 0)[0] == own.predict(sentences)
 
 
 def test_a_copy_of_a_stream_goes_its_own_way(model: tg.Tagger) -> None:
@@ -352,3 +360,63 @@ def test_the_split_may_have_its_own_seed() -> None:
     ]
     table = [dict(held["table"])["most frequent tag"] for held in hashes]
     assert table[0] == table[1]
+
+
+def test_a_hot_temperature_forbids_what_a_cool_one_forbids(model: tg.Tagger) -> None:
+    for temperature in (0.3, 5.2, 20.0):
+        core = replace(model._ready(), temperature=temperature)
+        decoded = core.decoded(next(core.scores(core.encode([["Ann", "saw"]]))), 50)
+        found = np.isfinite(decoded.paths.scores[0])
+        legal = followers(core.tags, "iob2")
+        paths = decoded.paths.tags[0, found, :2]
+        assert all(legal[-1, a] and legal[a, b] and legal[b, -1] for a, b in paths)
+        assert len({tuple(path) for path in paths.tolist()}) == len(paths)
+        assert decoded.shares[0].sum() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_file_in_another_scheme_is_read_in_its_own() -> None:
+    iob2 = trips(120)
+    one, two = ([(words, convert(tags, "iob2", other)) for words, tags in iob2] for other in ("iob1", "bioes"))
+    own = tg.Tagger(**OPTIONS, steps=60).fit(one, valid=two[:20], progress=False)
+    assert {tag[0] for tag in own.predict([words for words, _ in one])[0]} <= {"I", "O", "B"}
+    figures = [dict(own.evaluate(data[:40]).figures) for data in (one, iob2, two)]
+    assert figures[0] == figures[1] == figures[2]
+    with pytest.raises(tg.DataError, match="expected spans in iob1, as in training, got other tags"):
+        own.evaluate([(["a"], ["NOUN"])])
+
+
+def test_spans_without_an_outside_have_an_answer_of_any_length() -> None:
+    data = [(["New", "York"], ["B-L", "E-L"]), (["San", "Jo"], ["B-L", "E-L"])] * 20
+    own = tg.Tagger(**OPTIONS, steps=5, scheme="bioes").fit(data, progress=False)
+    assert "O" in own.tags
+    assert own.tag([["Paris"]])[0].tags in {("O",), ("S-L",)}
+
+
+def test_odds_of_a_stream_stand_beside_its_tags(model: tg.Tagger) -> None:
+    data = trips(20, seed=11)
+    found = model.evaluate(data, look_ahead=0)
+    _, odds = tagged(model._ready(), [words for words, _ in data], 0)
+    assert found.predictions["probability"].tolist() == [p for own in odds for p in own]
+
+
+def test_many_paths_are_found_in_pieces(monkeypatch: pytest.MonkeyPatch, model: tg.Tagger) -> None:
+    sentences = [words for words, _ in trips(12, seed=5)]
+    whole = model.tag(sentences, n_best=4)
+    monkeypatch.setattr(viterbi, "MOST_NUMBERS", 200)
+    assert model.tag(sentences, n_best=4) == whole
+
+
+@pytest.mark.parametrize("name", ["raw.txt", "words.conll"])
+def test_a_file_is_text_or_words_by_its_name(model: tg.Tagger, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(
+        "Ann saw Rio\nBob left\n" if name == "raw.txt" else "Ann O\nsaw O\nRio O\n\nBob O\nleft O\n", encoding="utf-8"
+    )
+    assert [one.words for one in model.tag(path)] == [("Ann", "saw", "Rio"), ("Bob", "left")]
+
+
+def test_labels_may_be_an_array() -> None:
+    own = tg.Tagger(**OPTIONS, steps=1).fit(trips(4), sentence_labels=np.array(["a", "b", "a", "b"]), progress=False)
+    assert own.labels == ("a", "b")
+    with pytest.raises(tg.DataError, match="expected two labels at least, got 'a' alone"):
+        tg.Tagger(**OPTIONS, steps=1).fit(trips(4), sentence_labels=["a"] * 4, progress=False)

@@ -304,3 +304,23 @@ def test_altered_files_are_refused(model: tg.Translator) -> None:
             altered(header, arrays)
     with pytest.raises(tg.FormatError, match="missing"):
         tg.Translator._from_file(container.parse(container.dump("model", file.header, short)), "x")
+
+
+def test_pairs_without_text_are_left_out_before_any_are_held_back() -> None:
+    rows = [("a b", "A B"), (" ", "X"), ("c d", "C D"), ("e", "\t")]
+    own = tg.Translator(units="char", hidden_size=4, embedding_dim=4, steps=1).fit(rows, progress=False)
+    assert own.card["pairs"] == own.card["held_back_pairs"] == 1
+    assert "2 pairs have a side without a token and were left out" in own.card["notes"]
+
+
+def test_what_is_asked_wrongly_is_told_in_the_users_words(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [("a b", "A B"), ("c d", "C D"), ("é", "É")]
+    own = tg.Translator(units="byte", hidden_size=4, embedding_dim=4, steps=1, max_tokens=3).fit(rows, valid=rows, progress=False)
+    with pytest.raises(tg.ConfigError, match="n_best: expected 1 to beam = 2 answers, got 3"):
+        own.n_best(["a"], 3, beam=2)
+    with pytest.raises(tg.ConfigError, match="text: expected one text, got list"):
+        own.attention(["a", "b"])  # type: ignore[arg-type]  # the fault under test
+    assert own.attention("a é").source[:2] == ("a", " ")
+    with caplog.at_level("WARNING", "tidegate"):
+        own.translate(["a b c d"])
+    assert "have more than 3 tokens" in caplog.text

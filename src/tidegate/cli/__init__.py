@@ -30,6 +30,11 @@ COMMANDS = {
     "info": "what is in a model file",
     "check": "look at a data file before training",
 }
+READ = (
+    "model", "file", "data", "labels", "sentence_labels", "valid", "valid_labels", "valid_sentence_labels", "target",
+    "valid_target", "vectors", "future", "truth",
+)  # fmt: skip  # arguments that name files which a command reads
+WRITTEN = ("output", "history", "picture", "html", "answers")
 DONE, FOUND, ERROR, INTERRUPTED = 0, 1, 2, 130
 TASKS = ("forecast", "classify", "generate", "tag", "translate")
 PARTED = {
@@ -110,7 +115,18 @@ def _run(given: list[str]) -> int:
     if not args.command:
         parser.print_help()
         return ERROR
+    _check_outputs(args)
     return _command(args.command, task).run(args)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Nothing that is read is written over. Raises: ConfigError."""
+    places = {name: os.path.realpath(value) for name in (*READ, *WRITTEN) if isinstance(value := getattr(args, name, None), str)}
+    for number, out in enumerate(name for name in WRITTEN if name in places):
+        for other in (*READ, *WRITTEN[:number]):
+            if out != other and places.get(other) == places[out]:
+                what = "is read too" if other in READ else f"is written as --{other} too"
+                raise ConfigError(f"--{out}: expected a file of its own, got {getattr(args, out)!r}, which {what}; name another")
 
 
 def _into_list(unknown: list[str], words: list[str]) -> list[str]:

@@ -92,7 +92,7 @@ def _of_tags(model: Tagger, args: argparse.Namespace) -> LabelEvaluation:
         board = model.look_ahead_costs(args.file, column=tags["column"], labels=tags["labels"], looks=args.look_ahead)
         print(f"{board.text()}\n")
     if args.picture:
-        return model.plot(args.picture, args.file, column=tags["column"], labels=tags["labels"])
+        return model.plot(args.picture, args.file, **tags)
     return model.evaluate(args.file, **tags)
 
 

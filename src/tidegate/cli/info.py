@@ -80,7 +80,9 @@ def _use_of_words(model: Tagger) -> list[tuple[str, ...]]:
     """What a caller has to know of a tagger."""
     shown = ", ".join(model.tags[:12]) + (f", ... ({len(model.tags)} in all)" if len(model.tags) > 12 else "")
     labels = [("sentence labels", ", ".join(model.labels[:12]))] if model.labels else []
-    takes = "takes raw texts on the command line, or --data FILE with words as in training; stream takes words as they come"
+    takes = (
+        "takes raw texts, or --data FILE (.conllu, .conll, .iob2, .jsonl: words; else raw text); stream takes words as they come"
+    )
     return [("tags", shown), *labels, ("predict", takes)]
 
 

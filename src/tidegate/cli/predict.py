@@ -21,7 +21,7 @@ EXAMPLE = """example:
   tidegate predict reviews.safetensors --data new.txt        # a text a line; or CSV and JSON lines with --text COLUMN
   tidegate predict reviews.safetensors "a slow start, and then it soars"
   tidegate predict names.safetensors "Ann left for New York"  # a tagger: a word a line, its tag and how sure it is
-  tidegate predict names.safetensors --data new.conll --n-best 3
+  tidegate predict names.safetensors --data new.conll --n-best 3       # words by the file's name; new.txt is raw text
   tidegate predict de-en.safetensors "ein mann schläft" --beam 5 --n-best 3
   tidegate predict de-en.safetensors --data new.de --beam 5 -o answers.csv"""
 

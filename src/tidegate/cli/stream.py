@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 
 from tidegate.data.vocabulary import cut_words
-from tidegate.errors import TaskError
+from tidegate.errors import DataError, TaskError
 from tidegate.models import Tagger, load
 from tidegate.models.tag_stream import Given
 
@@ -33,13 +34,26 @@ def run(args: argparse.Namespace) -> int:
             f"{args.model}: `stream` knows taggers, got a model for {model.task!r}; name a file of `tidegate fit tag`"
         )
     stream = model.stream(args.look_ahead)
-    for line in sys.stdin:
+    for line in _lines():
         for word in line.split() if args.words else cut_words(line):
             _say(stream.push(word))
         for given in stream.finish():
             _say(given)
         print(flush=True)
     return 0
+
+
+def _lines() -> Iterator[str]:
+    """Standard input, line by line. Raises: DataError where it is no UTF-8."""
+    number = 1
+    try:
+        for line in sys.stdin:
+            line.encode()  # bytes that are no UTF-8 may have come as half letters
+            yield line
+            number += 1
+    except UnicodeError as error:
+        said = f"standard input: line {number}: expected UTF-8, got other bytes; re-encode the text and start again"
+        raise DataError(said) from error
 
 
 def _say(given: Given | None) -> None:

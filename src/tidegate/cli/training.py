@@ -148,7 +148,7 @@ def again(
     words = [program(), "fit", args.task, shlex.quote(args.file)]
     for flag, value in columns.items():
         if value:
-            words += [flag, shlex.quote(value if isinstance(value, str) else ",".join(value))]
+            words += [flag, shlex.quote(",".join(value) if isinstance(value, (list, tuple)) else str(value))]
     words += ["--no-header"] if getattr(args, "no_header", False) else []
     given = {name: value for name, value in options_of(args, cls).items() if name != "epochs"}  # the steps say how long
     given["steps"] = cast(int, card["steps"])

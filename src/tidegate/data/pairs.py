@@ -73,8 +73,9 @@ def read_pairs(
     if not isinstance(source, (str, os.PathLike)):
         return _from_lists(source, target)
     if not isinstance(target, (str, os.PathLike)):
+        got = "none" if target is None else type(target).__name__
         raise ConfigError(
-            f"target: expected a second file, whose line n goes with line n of {os.fspath(source)}, got {type(target).__name__}. "
+            f"target: expected a second file, whose line n goes with line n of {os.fspath(source)}, got {got}. "
             "A file of two columns must end in .csv, .tsv, .parquet or .jsonl."
         )
     return _from_lines(Path(source), Path(target))

@@ -104,13 +104,26 @@ def _of_both(found: Tagged, held_back: Tagged) -> Iterator[Finding]:
     if held_back.tags is None:
         yield Finding("error", "no tag stands beside the held-back words", held_back.source, "fit stops here.")
         return
+    schemes = [detect(part.tags or ()) for part in (found, held_back)]
+    if schemes[0] != schemes[1] and "plain" in schemes:
+        what = f"the training tags are {_kind(schemes[0])}, the held-back ones {_kind(schemes[1])}"
+        yield Finding("error", what, held_back.source, "fit stops here.")
+        return
+    if schemes[0] != schemes[1]:
+        what = f"the training tags are in the scheme {schemes[0]}, the held-back ones in {schemes[1]}"
+        yield Finding("note", what, held_back.source, f"their spans are read as {schemes[0]}.")
+        return
     known = {tag for own in found.tags or () for tag in own}
     strange = [row for row, own in enumerate(held_back.tags) if not known.issuperset(own)]
     if strange and known:
         names = sorted({tag for row in strange for tag in held_back.tags[row]} - known)
         what = f"{len(strange):,} held-back sentences have a tag that no training sentence has: {', '.join(names[:NAMED])}"
-        action = "the net learns of it from nothing; no answer has it."
+        action = "the net learns of it from nothing, and hardly ever answers it."
         yield Finding("warning", what, _places(held_back, strange), action, len(strange))
+
+
+def _kind(scheme: str) -> str:
+    return "no spans" if scheme == "plain" else f"spans in {scheme}"
 
 
 def _places(found: Tagged, rows: Sequence[int]) -> str:

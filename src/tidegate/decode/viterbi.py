@@ -14,6 +14,7 @@ from tidegate.errors import ConfigError
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
+MOST_NUMBERS = 1 << 22  # of one step's candidates
 NEVER = -1e30  # a transition that no path may take
 
 
@@ -24,22 +25,24 @@ class Paths(NamedTuple):
     scores: npt.NDArray[np.float64]  # (B, n); -inf where a row has fewer paths
 
 
-def best_paths(
-    scores: Floats, lengths: Ints, transitions: Floats, start: Floats, end: Floats, n: int = 1, known: Floats | None = None
-) -> Paths:
+def best_paths(scores: Floats, lengths: Ints, transitions: Floats, start: Floats, end: Floats, n: int = 1) -> Paths:
     """The n best paths of each row.
 
     Args:  scores: (B, T, K). lengths: (B,), 0 to T. transitions: (K, K), from row to column; start, end: (K,); NEVER forbids.
            n: at least 1. A row of length 0 has one path, the empty one, with a score of 0.
-           known: (B, K) scores of what came before the first step, in the place of `start`, where the rows go on.
     """
     if n < 1:
         raise ConfigError(f"n_best: expected at least 1, got {n}")
     batch, steps, size = scores.shape
+    most = max(1, MOST_NUMBERS // (size * size * n))
+    if batch > most:  # the candidates of a step are batch x size x size x n numbers
+        cuts = [slice(k, k + most) for k in range(0, batch, most)]
+        parts = [best_paths(scores[own], lengths[own], transitions, start, end, n) for own in cuts]
+        return Paths(*(np.concatenate([part[k] for part in parts]) for k in range(2)))
     held = np.full((batch, size, n), -np.inf)
     back = np.zeros((steps, batch, size, n), np.int64)  # number of the state and place before: state * n + place
     if steps:
-        held[:, :, 0] = scores[:, 0] + (np.asarray(start, np.float64) if known is None else known)
+        held[:, :, 0] = scores[:, 0] + np.asarray(start, np.float64)
     for t in range(1, steps):
         into = (held[:, :, :, None] + np.asarray(transitions, np.float64)[None, :, None, :]).reshape(batch, size * n, size)
         order = _best(into, n)  # (B, n, K)

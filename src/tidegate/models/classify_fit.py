@@ -42,7 +42,7 @@ from tidegate.tasks.label_scores import scores
 from tidegate.tasks.linear import Linear
 from tidegate.tasks.ngrams import NaiveBayes
 from tidegate.tasks.problem import GivenRows, TrainOptions
-from tidegate.tasks.token_batches import groups, padded
+from tidegate.tasks.token_batches import cut, groups, padded
 
 if TYPE_CHECKING:
     from tidegate.train.run import FitResult
@@ -66,7 +66,7 @@ class Core:
 
     def read(self, texts: Sequence[str]) -> list[list[str]]:
         """Tokens of each text, cut at max_tokens."""
-        return [self.tokenizer.cut(text)[: self.options.max_tokens] for text in texts]
+        return cut([self.tokenizer.cut(text) for text in texts], self.options.max_tokens)
 
     def net_logits(self, tokens: Tokens) -> list[Floats]:
         """(N, K) of each net; a text's bits do not depend on the texts beside it."""

@@ -105,6 +105,8 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
+        if self.options.direction == "both" and self._given.get("closing"):
+            raise ConfigError("closing: has no effect with direction='both'; leave it out")
         drive = checked_drive(
             self.options.device, steps, budget, checkpoint, resume, history, progress, on_event, self._given.get("epochs")
         )

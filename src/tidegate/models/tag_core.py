@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tidegate.data.schemes import Scheme, convert, legal
 from tidegate.data.vocabulary import Codes, Tokenizer
 from tidegate.decode.labels import Floats, probabilities
-from tidegate.decode.viterbi import Paths, best_paths, legal_transitions
+from tidegate.decode.viterbi import NEVER, Paths, best_paths, legal_transitions
 from tidegate.runtime.predictor import Predictor, operations
 from tidegate.tasks.tag import EVALUATION_TOKENS, Decoder, Sentences, TagOptions
 from tidegate.tasks.token_batches import groups
@@ -34,6 +34,10 @@ class Chain(NamedTuple):
     transitions: Floats
     start: Floats
     end: Floats
+
+    def cooled(self, temperature: float) -> Chain:
+        """Divided by the temperature; what is forbidden stays so."""
+        return Chain(*(np.where(part < NEVER / 2, NEVER, part / temperature) for part in self))
 
 
 class Decoded(NamedTuple):
@@ -113,7 +117,7 @@ class Core:
     def decoded(self, scores: Scores, n: int = 1) -> Decoded:
         """The n best paths, and how sure they are."""
         tags = scores.tags / self.temperature
-        chain = Chain(*(part / self.temperature for part in self.chain))
+        chain = self.chain.cooled(self.temperature)
         paths = best_paths(tags, scores.lengths, *chain, n=n)
         parts = {"transitions": chain.transitions, "start": chain.start, "end": chain.end}
         total, marginals = operations().crf(tags, scores.lengths, parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tidegate.config import Plain, to_plain
 from tidegate.data.schemes import Scheme, convert, detect
 from tidegate.data.tagged import Tagged
 from tidegate.data.textlines import read_lines
+from tidegate.data.texts import listed
 from tidegate.data.vocabulary import Codes, Tokenizer, most_frequent
 from tidegate.decode.labels import Floats, best_temperature, fit_temperature
 from tidegate.decode.viterbi import NEVER
@@ -83,10 +85,10 @@ def sentence_labels(given: PathLike | Sequence[str] | None, tagged: Tagged) -> t
     """A label of each sentence, from a file (a line each) or a list. Raises: DataError."""
     if given is None:
         return None
-    if isinstance(given, (list, tuple)):
-        found, source = [str(label) for label in given], "sentence_labels"
+    if isinstance(given, (str, os.PathLike)):
+        found, source = [line.strip() for line in read_lines(Path(given))], str(given)
     else:
-        found, source = [line.strip() for line in read_lines(Path(cast(PathLike, given)))], str(given)
+        found, source = [str(label) for label in listed(given, "sentence_labels")], "sentence_labels"
     if len(found) != len(tagged):
         raise DataError(f"{source}: expected a label of each of the {len(tagged):,} sentences, got {len(found):,}; mend the file")
     empty = next((k for k, label in enumerate(found) if not label), None)
@@ -107,9 +109,8 @@ def fit(
     """
     training_half("train")
     scheme = _scheme(options, data)
-    learnt, kept = (
-        (data, held_back) if held_back is not None else _split(data, options, options.seed if split_seed is None else split_seed)
-    )
+    seed = options.seed if split_seed is None else split_seed
+    learnt, kept = (data, in_scheme(held_back, scheme)) if held_back is not None else _split(data, options, seed)
     core = _untrained(options, learnt, kept, scheme)
     counts = _counts(core, learnt)
     start = None if vectors is None else embedding_start(vectors, core.words, counts, options.embedding_dim, "word.weight")
@@ -150,6 +151,18 @@ def _scheme(options: TagOptions, data: Data) -> Scheme | str:
     return found
 
 
+def in_scheme(data: Data, scheme: Scheme | str) -> Data:
+    """With the tags in the scheme of the training file. Raises: DataError where one file has spans and the other has none."""
+    found, tags = detect(data.tags), data.tags
+    if found == scheme or all(tag == "O" for own in tags for tag in own):
+        return data
+    if "plain" in (found, scheme):
+        kinds = ("tags of single words", f"spans in {found}") if scheme == "plain" else (f"spans in {scheme}", "other tags")
+        raise DataError(f"{data.tagged.source}: expected {kinds[0]}, as in training, got {kinds[1]}; name another column or file")
+    turned = tuple(tuple(convert(own, cast("Scheme", found), cast("Scheme", scheme))) for own in tags)
+    return Data(replace(data.tagged, tags=turned), data.labels)
+
+
 def _untrained(options: TagOptions, learnt: Data, kept: Data, scheme: str) -> Core:
     """Vocabularies and tags. Raises: DataError unless there are two tags at least, and not far too many."""
     count = Counter(plain_word(word, options) for words in learnt.tagged.sentences for word in words)
@@ -166,10 +179,13 @@ def _untrained(options: TagOptions, learnt: Data, kept: Data, scheme: str) -> Co
         options, Tokenizer("token", options.lower, words, none), Tokenizer("char", False, letters, none), (), labels, scheme, ()  # type: ignore[arg-type]  # detect gives one of them
     )  # fmt: skip
     inner = [inner_tags(core, part.tags) for part in (learnt, kept)]
-    tags = tuple(sorted({tag for part in inner for own in part for tag in own}))
-    if not 2 <= len(tags) <= MOST_TAGS or len(labels) == 1:
+    outside = {"O"} if core.scheme is not None else set()  # so that a sentence of any length has a well-formed path
+    tags = tuple(sorted({tag for part in inner for own in part for tag in own} | outside))
+    if len(labels) == 1:
+        raise DataError(f"sentence_labels: expected two labels at least, got {labels[0]!r} alone; leave them out")
+    if not 2 <= len(tags) <= MOST_TAGS:
         raise DataError(
-            f"{learnt.tagged.source}: expected 2 to {MOST_TAGS:,} tags, and labels where there are any, got {len(tags):,} "
+            f"{learnt.tagged.source}: expected 2 to {MOST_TAGS:,} tags, got {len(tags):,} "
             f"({', '.join(map(repr, tags[:3]))}); name the column of the tags with column=..."
         )
     return replace(core, tags=tags)

@@ -1,8 +1,10 @@
 """Tags word by word, each given as soon as a bounded number of words after it is known. In: words. Out: tags, and how sure.
 
-A net that reads both ways carries the state of its forward half exactly and reads backwards over the words ahead alone; the best
-path is decided over the same words, from the tag that was given last. With a look-ahead as long as the sentence the answers are
-those of the whole sentence wherever the best path and the path decided tag by tag agree.
+A net that reads both ways carries the state of its forward half and reads backwards over the words ahead alone; the best path is
+decided over the same words, from the tag that was given last. With one layer and a look-ahead as long as the sentence the answers
+are those of the whole sentence wherever the best path and the path decided tag by tag agree; the forward halves of further layers
+read what the backward ones below made of one word, and differ a little. A stream does not know that a sentence ends until
+`finish`: with a look-ahead of 0 it may end on a tag that leaves a span of BIOES open.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def step(core: Core, place: Place, windows: Sequence[Sequence[str]], closed: npt
 
 def _decided(core: Core, scores: Floats, lengths: Ints, before: Ints, closed: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
     """The first tag of the best path through each window, and its probability."""
-    transitions, first, last = (part / core.temperature for part in core.chain)
+    transitions, first, last = core.chain.cooled(core.temperature)
     began = np.where((before < 0)[:, None], first, transitions[before])
     scores = scores.copy()
     scores[:, 0] += began
@@ -139,17 +141,20 @@ def _carried(spec: Spec) -> npt.NDArray[np.bool_]:
     return np.concatenate(parts)
 
 
-def tagged(core: Core, sentences: Sequence[Sequence[str]], look_ahead: int) -> list[list[str]]:
-    """The tags that streams give, all sentences side by side."""
+def tagged(core: Core, sentences: Sequence[Sequence[str]], look_ahead: int) -> tuple[list[list[str]], list[list[float]]]:
+    """The tags that streams give, and how sure they are, all sentences side by side; as in `push`, a word with all its words
+    ahead is tagged before the stream can know that the sentence ends there."""
     codes: list[list[int]] = [[] for _ in sentences]
+    found: list[list[float]] = [[] for _ in sentences]
     place, left = start(core, len(sentences)), np.arange(len(sentences))
     for at in range(max(map(len, sentences), default=0)):
         kept = np.array([at < len(sentences[int(row)]) for row in left])
         left, place = left[kept], Place(tuple(s[kept] for s in place.states), place.before[kept])
         own = [sentences[int(row)] for row in left]
         windows = [words[at : at + look_ahead + 1] for words in own]
-        closed = np.array([at + look_ahead + 1 >= len(words) for words in own])
-        tags, _, place = step(core, place, windows, closed)
-        for row, tag in zip(left, tags, strict=True):
+        closed = np.array([at + look_ahead + 1 > len(words) for words in own])
+        tags, sure, place = step(core, place, windows, closed)
+        for row, tag, p in zip(left, tags, sure, strict=True):
             codes[row].append(int(tag))
-    return [core.given(np.array(own, np.int64)) for own in codes]
+            found[row].append(float(p))
+    return [core.given(np.array(own, np.int64)) for own in codes], found

@@ -18,7 +18,7 @@ from tidegate.config import Plain, check_options
 from tidegate.data.schemes import Span, spans
 from tidegate.data.table import Table
 from tidegate.data.tagged import Tagged, read_tagged
-from tidegate.data.textlines import Places, check_characters
+from tidegate.data.textlines import Places, check_characters, read_lines
 from tidegate.data.vocabulary import cut_words
 from tidegate.decode.labels import Floats
 from tidegate.errors import ConfigError, DataError
@@ -37,6 +37,7 @@ from tidegate.tasks.tag_scores import LARGER, tag_scores, verdict
 
 Given = str | Path | Sequence[str | Sequence[str]]
 LOOKS = (0, 1, 2, 4, 8)
+COLUMNS = (".conllu", ".conll", ".conll.txt", ".iob", ".iob2", ".bio", ".bioes", ".jsonl")  # files of words, not of text
 
 
 @final
@@ -147,7 +148,9 @@ class Tagger(TextModel[TagOptions, Core]):
         """Everything that the tagger says of each sentence.
 
         Args:  sentences: a list of sentences, each a list of words, or a raw text, which is cut into runs of letters, numbers and
-            signs; one raw text, a sentence a line; or a file as a pathlib.Path, as for `fit`, its tags unread. n_best: paths.
+            signs; one raw text, a sentence a line; or a file as a pathlib.Path: CoNLL-U, CoNLL columns and JSON lines by their
+            names (.conllu, .conll, .iob2, .bio, .bioes, .jsonl), their tags unread; any other is a raw text, a sentence a line.
+            n_best: paths.
         Raises: DataError; ConfigError; TaskError before `fit`.
         """
         core, given = self._ready(), _sentences(sentences)
@@ -189,24 +192,28 @@ class Tagger(TextModel[TagOptions, Core]):
         Tags that training did not have count as wrong, and it is said how many they are. Raises: DataError.
         """
         core = self._ready()
-        data = _data(source, column, labels, sentence_labels)
+        data = fitting.in_scheme(_data(source, column, labels, sentence_labels), core.source_scheme)
         if data.labels is not None and not core.labels:
             raise ConfigError("sentence_labels: this tagger was trained without labels of sentences; leave them out")
         found = self.tag(list(data.tagged.sentences))
         said = [list(one.tags) for one in found]
+        sure = [list(one.probabilities) for one in found]
         if look_ahead is not None:
-            said = tagged(core, data.tagged.sentences, TagStream(core, look_ahead).look_ahead)
-        return _evaluation(core, data, said, found)
+            said, sure = tagged(core, data.tagged.sentences, TagStream(core, look_ahead).look_ahead)
+        return _evaluation(core, data, said, sure, [str(one.label) for one in found])
 
     def look_ahead_costs(
         self, source: object, *, column: str | int | None = None, labels: PathLike | None = None, looks: Sequence[int] = LOOKS
     ) -> Scoreboard:
         """What a stream's look-ahead costs: the measures for each number of words waited for, and for whole sentences."""
-        core, data = self._ready(), _data(source, column, labels, None)
+        core = self._ready()
+        if isinstance(looks, (int, str)):
+            raise ConfigError(f"looks: expected several numbers of words, such as (0, 2, 4), got {looks!r}")
+        data = fitting.in_scheme(_data(source, column, labels, None), core.source_scheme)
         scheme = None if core.source_scheme == "plain" else core.source_scheme
         board = {}
         for look in looks:
-            said = tagged(core, data.tagged.sentences, TagStream(core, look).look_ahead)
+            said, _ = tagged(core, data.tagged.sentences, TagStream(core, look).look_ahead)
             board[f"{look} words ahead"] = tag_scores(data.tags, said, scheme)
         said, _ = fitting.answers(core, data.tagged.sentences)
         return Scoreboard({**board, "whole sentences": tag_scores(data.tags, said, scheme)}, larger=LARGER)
@@ -219,19 +226,20 @@ class Tagger(TextModel[TagOptions, Core]):
         Tags are in the scheme in which they are learnt. Raises: ConfigError.
         """
         core = self._ready()
-        waits = core.options.bidirectional or core.decoder == "crf"
+        waits = core.options.bidirectional or core.decoder == "crf" or core.scheme is not None
         return TagStream(core, (4 if waits else 0) if look_ahead is None else look_ahead)
 
     def plot(
-        self, path: PathLike, source: object, *, column: str | int | None = None, labels: PathLike | None = None
-    ) -> LabelEvaluation:
+        self, path: PathLike, source: object, *, column: str | int | None = None, labels: PathLike | None = None,
+        sentence_labels: PathLike | Sequence[str] | None = None,
+    ) -> LabelEvaluation:  # fmt: skip
         """Draw which tag is taken for which, and the calibration: a .png or .svg file. The scores drawn.
 
         Raises: as `evaluate`; OutputError; MissingExtra without matplotlib.
         """
         from tidegate.report.labels import label_picture
 
-        found = self.evaluate(source, column=column, labels=labels)
+        found = self.evaluate(source, column=column, labels=labels, sentence_labels=sentence_labels)
         label_picture(path, found)
         return found
 
@@ -260,7 +268,9 @@ def _data(
 def _sentences(given: Given) -> list[list[str]]:
     """Sentences of words. Raises: DataError, ConfigError."""
     if isinstance(given, Path):
-        return [list(words) for words in read_tagged(given).sentences]
+        if given.name.lower().removesuffix(".gz").endswith(COLUMNS):
+            return [list(words) for words in read_tagged(given).sentences]
+        return _sentences([line for line in read_lines(given) if line.strip()] or [""])
     if isinstance(given, str):
         return _sentences([line for line in given.splitlines() if line.strip()] or [""])
     if not isinstance(given, (list, tuple)):
@@ -281,22 +291,24 @@ def _sentences(given: Given) -> list[list[str]]:
     return found
 
 
-def _evaluation(core: Core, data: fitting.Data, said: list[list[str]], found: Sequence[TaggedSentence]) -> LabelEvaluation:
-    """The table, which tag is taken for which, and how far the odds can be trusted."""
+def _evaluation(
+    core: Core, data: fitting.Data, said: list[list[str]], odds: list[list[float]], labels: list[str]
+) -> LabelEvaluation:
+    """The table, which tag is taken for which, and how far the odds can be trusted. odds: of each tag said."""
     scheme = None if core.source_scheme == "plain" else core.source_scheme
     table = {"net": tag_scores(data.tags, said, scheme)}
     known = sorted({tag for own in (*data.tags, *said) for tag in own})
     codes = {tag: k for k, tag in enumerate(known)}
     truth, answer = (np.array([codes[tag] for own in part for tag in own], np.int64) for part in (data.tags, said))
-    sure = np.array([p for one in found for p in one.probabilities])
+    sure = np.array([p for own in odds for p in own])
     table["net"]["ECE"] = calibration_error(truth == answer, sure)
     commonest = known[int(np.bincount(truth).argmax())]
-    table["commonest tag"] = {**tag_scores(data.tags, [[commonest] * len(own) for own in data.tags], scheme), "ECE": np.nan}
+    table["commonest tag here"] = {**tag_scores(data.tags, [[commonest] * len(own) for own in data.tags], scheme), "ECE": np.nan}
     if data.labels is not None:
         own = np.array(fitting.label_codes(core, data))
-        said_labels = np.array([core.labels.index(str(one.label)) for one in found])
+        said_labels = np.array([core.labels.index(label) for label in labels])
         table["net"]["label-accuracy"] = float((own == said_labels).mean())
-        table["commonest tag"]["label-accuracy"] = float((own == np.bincount(own).argmax()).mean())
+        table["commonest tag here"]["label-accuracy"] = float((own == np.bincount(own).argmax()).mean())
     sentences = list(verdict(table, len(truth), len(said)))
     inner = {tag for path in fitting.inner_tags(core, data.tags) for tag in path}
     strange = sorted(inner - set(core.tags))

@@ -16,7 +16,7 @@ from tidegate.decode.beam import Hypothesis, State, greedy, search
 from tidegate.decode.sampling import Sampling, distribution, draw
 from tidegate.errors import ConfigError
 from tidegate.runtime.predictor import Floats, Predictor
-from tidegate.tasks.token_batches import groups, padded
+from tidegate.tasks.token_batches import cut, groups, padded
 from tidegate.tasks.translate import EVALUATION_TOKENS, TranslateOptions
 from tidegate.tasks.translate_nets import build_nets, handed
 
@@ -69,7 +69,7 @@ class Core:
 
     def encode(self, texts: Sequence[str]) -> list[Codes]:
         """Codes of each source, cut at max_tokens."""
-        return [codes[: self.options.max_tokens] for codes in self.source.encode(texts)]
+        return cut(self.source.encode(texts), self.options.max_tokens)
 
     def read(self, sources: Sequence[Codes]) -> Steps:
         """What the encoders make of sources of at least one token."""

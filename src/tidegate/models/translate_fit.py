@@ -58,6 +58,7 @@ def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive:
     training_half("train")
     check_measures(USUAL)
     learnt, kept = _parts(pairs, held_back, options, options.seed if split_seed is None else split_seed)
+    blank = len(pairs) + len(held_back or ()) - len(learnt[0]) - len(kept[0])
     source, target = _tokenizers(options, *learnt)
     train, back = (_kept(options, source, target, *part) for part in (learnt, kept))
     for name, part in ((pairs.source, train), ("the held-back pairs", back)):
@@ -80,7 +81,7 @@ def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive:
         "data_sha256": _hash(pairs), "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": m.best_step, "held_back_loss": m.best_loss, "steps": m.steps} for m in result.members],
         "weights": problem.spec.count() * len(weights), "usual": commonest(train.targets)[:1000],
-        "notes": _notes(options, pairs, train, back), "versions": versions(),
+        "notes": _notes(options, pairs, train, back, blank), "versions": versions(),
     }  # fmt: skip
     card["held_back"] = _figures(core, back, str(card["usual"]))
     return Result(core, card, result.steps)
@@ -89,18 +90,29 @@ def fit(options: TranslateOptions, pairs: Pairs, held_back: Pairs | None, drive:
 def _parts(
     pairs: Pairs, held_back: Pairs | None, options: TranslateOptions, seed: int
 ) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
-    """Sources and targets to train on, and those held back: all pairs of a source together, so that none stands in both."""
+    """Sources and targets to train on, and those held back: all pairs of a source together, so that none stands in both.
+
+    Pairs with a side without a letter or sign are left out.
+    """
+    rows = _with_text(pairs)
     if held_back is not None:
-        return (list(pairs.sources), list(pairs.targets)), (list(held_back.sources), list(held_back.targets))
-    sources = sorted(set(pairs.sources))
+        return _sides(rows), _sides(_with_text(held_back))
+    sources = sorted({source for source, _ in rows})
     if len(sources) < 2:
         raise DataError(f"{pairs.source}: expected at least 2 different sources, one to hold back, got {len(sources)}")
     order = np.random.default_rng([seed, 1]).permutation(len(sources))
     count = min(max(1, round(options.validation * len(sources))), len(sources) - 1)
     back = {sources[k] for k in order[:count]}
-    rows = list(zip(pairs.sources, pairs.targets, strict=True))
     first, second = [[r for r in rows if (r[0] in back) == held] for held in (False, True)]
-    return ([a for a, _ in first], [b for _, b in first]), ([a for a, _ in second], [b for _, b in second])
+    return _sides(first), _sides(second)
+
+
+def _with_text(pairs: Pairs) -> list[tuple[str, str]]:
+    return [(a, b) for a, b in zip(pairs.sources, pairs.targets, strict=True) if a.strip() and b.strip()]
+
+
+def _sides(rows: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [a for a, _ in rows], [b for _, b in rows]
 
 
 def _tokenizers(options: TranslateOptions, sources: list[str], targets: list[str]) -> tuple[Tokenizer, Tokenizer]:
@@ -148,10 +160,10 @@ def _figures(core: Core, back: _Kept, usual: str) -> dict[str, Plain]:
     return {"texts": len(sources), "table": {name: dict(row) for name, row in board.figures.items()}}
 
 
-def _notes(options: TranslateOptions, pairs: Pairs, train: _Kept, back: _Kept) -> list[Plain]:
-    """What reading and training had to decide or bear with."""
+def _notes(options: TranslateOptions, pairs: Pairs, train: _Kept, back: _Kept, blank: int) -> list[Plain]:
+    """What reading and training had to decide or bear with. blank: pairs that were left out for a side without text."""
     said = cast("list[Plain]", list(pairs.notes))
-    empty, long = train.empty + back.empty, train.long + back.long
+    empty, long = blank + train.empty + back.empty, train.long + back.long
     if empty:
         said.append(f"{empty:,} pairs have a side without a token and were left out")
     if long:

@@ -164,8 +164,10 @@ class Translator(TextModel[TranslateOptions, Core]):
         no_repeat_ngram: int = 0, max_length: int | None = None,
     ) -> list[list[Answer]]:  # fmt: skip
         """At most `count` answers to each text, best first, with their scores and probabilities. Others: as of `translate`."""
-        core = self._ready()
-        found = core.search(core.encode(_texts(texts)), _beam(beam, length_penalty, no_repeat_ngram, max_length), count)
+        core, how = self._ready(), _beam(beam, length_penalty, no_repeat_ngram, max_length)
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= beam:
+            raise ConfigError(f"n_best: expected 1 to beam = {beam} answers, got {count!r}; ask for fewer, or raise beam")
+        found = core.search(core.encode(_texts(texts)), how, count)
         return [
             [Answer(core.target.decode(h.codes), h.score, float(np.exp(h.logprob)), h.finished) for h in own] for own in found
         ]
@@ -191,12 +193,17 @@ class Translator(TextModel[TranslateOptions, Core]):
         core = self._ready()
         if self.options.attention == "none":
             raise ConfigError("attention: this net has none; train one with attention='additive' or 'multiplicative'")
+        for name, given in (("text", text), ("answer", answer)):
+            if not isinstance(given, str) and not (name == "answer" and given is None):
+                raise ConfigError(f"{name}: expected one text, got {type(given).__name__}; ask for one after the other")
         (codes,) = core.encode(_texts(text))
         if not len(codes):
             return Alignment((), (), np.zeros((0, 0)))
         said = core.search([codes], Beam())[0][0].codes if answer is None else core.target.encode(_texts(answer))[0].tolist()
         target = [*(_shown(core.target.bytes_of(code)) for code in said), "</s>"]
-        source = core.source.cut(text)[: len(codes)]
+        source: Sequence[str] = core.source.cut(text)[: len(codes)]
+        if core.source.units in ("byte", "bpe"):  # which are written with letters of their own
+            source = [_shown(core.source.bytes_of(int(code))) for code in codes]
         return Alignment(tuple(source), tuple(target), core.attention(codes, said))
 
     def plot(self, path: PathLike, text: str, answer: str | None = None) -> Alignment:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from tidegate.config import Plain
 from tidegate.data.vocabulary import UNKNOWN, Codes
 
+log = logging.getLogger("tidegate")
+S = TypeVar("S", Codes, list[str])
 WINDOW = 50  # batches among which texts are sorted by length: short and long ones still come in any order
 
 
@@ -84,6 +87,14 @@ def padded(codes: Sequence[Codes]) -> tuple[Codes, Codes]:
     if len(codes):
         out[np.arange(out.shape[1]) < lengths[:, None], 0] = np.concatenate(codes)
     return out, lengths
+
+
+def cut(texts: Sequence[S], most: int) -> list[S]:
+    """Texts, each cut after so many tokens; what is cut is logged."""
+    long = sum(len(text) > most for text in texts)
+    if long:
+        log.warning("%d of %d texts have more than %d tokens (max_tokens); what is past them is not read", long, len(texts), most)
+    return [text[:most] for text in texts]
 
 
 def forget(codes: Codes, chances: npt.NDArray[np.float64], rng: np.random.Generator) -> Codes:
