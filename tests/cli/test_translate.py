@@ -68,7 +68,7 @@ def test_predict_writes_answers_with_scores(cli: Cli, trained: Path, files: tupl
     assert len(out.read_text().splitlines()) == len(ROWS) + 1
     for words, message in (
         ((), "either texts on the command line or --data FILE"),
-        (("ab", "--n-best", "2"), "nbest: expected 1 to beam = 1"),
+        (("ab", "--n-best", "2"), "n_best: expected 1 to beam = 1"),
         (("ab", "--beam", "0"), "beam: expected a whole number"),
     ):
         refused = cli("predict", trained, *words)

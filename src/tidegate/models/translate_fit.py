@@ -99,7 +99,9 @@ def _parts(
         return _sides(rows), _sides(_with_text(held_back))
     sources = sorted({source for source, _ in rows})
     if len(sources) < 2:
-        raise DataError(f"{pairs.source}: expected at least 2 different sources, one to hold back, got {len(sources)}")
+        raise DataError(
+            f"{pairs.source}: expected at least 2 different sources with text on both sides, one to hold back, got {len(sources)}"
+        )
     order = np.random.default_rng([seed, 1]).permutation(len(sources))
     count = min(max(1, round(options.validation * len(sources))), len(sources) - 1)
     back = {sources[k] for k in order[:count]}
