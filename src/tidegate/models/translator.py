@@ -165,7 +165,7 @@ class Translator(TextModel[TranslateOptions, Core]):
     ) -> list[list[Answer]]:  # fmt: skip
         """At most `count` answers to each text, best first, with their scores and probabilities. Others: as of `translate`."""
         core, how = self._ready(), _beam(beam, length_penalty, no_repeat_ngram, max_length)
-        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= beam:
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= max(beam, 1):
             raise ConfigError(f"n_best: expected 1 to beam = {beam} answers, got {count!r}; ask for fewer, or raise beam")
         found = core.search(core.encode(_texts(texts)), how, count)
         return [
