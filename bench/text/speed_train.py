@@ -66,6 +66,9 @@ class TorchNet(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         return dict(self.named_parameters())
 
+    def chains(self) -> dict[str, Tensor]:
+        return {}
+
     def arrays(self) -> dict[str, np.ndarray]:
         return {name: value.detach().numpy().copy() for name, value in self.weights().items()}
 
