@@ -89,7 +89,6 @@ template <class T> void crf_of(const tg_crf &c, double *work) {
   for (int64_t r = 0; r < c.batch; ++r) {
     const int64_t n = c.lengths ? c.lengths[r] : t;
     static_cast<T *>(c.log_partition)[r] = n ? T(crf_ahead(n, k, scores + r * t * k, step_shift, ends_shift, w)) : T(0);
-    if (!c.marginals) continue;
     T *own = static_cast<T *>(c.marginals) + r * t * k, *pairs = static_cast<T *>(c.pairs) + r * k * k;
     for (int64_t j = n * k; j < t * k; ++j) own[j] = 0;
     for (int64_t j = 0; j < k * k && !n; ++j) pairs[j] = 0;

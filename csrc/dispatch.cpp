@@ -517,8 +517,8 @@ tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t
 tg_status tg_crf_run(const tg_crf *call) {
   const Kernels *build = kernels();
   if (!build) return TG_NO_ISA;
-  if (!call || call->tags < 1 || call->batch < 0 || call->steps < 0 || !call->marginals != !call->pairs)
-    return fail(TG_BAD_ARGUMENT, "crf: expected at least one tag, and marginals with pairs or neither, got %lld tags", (long long)(call ? call->tags : 0));
+  if (!call || call->tags < 1 || call->batch < 0 || call->steps < 0)
+    return fail(TG_BAD_ARGUMENT, "crf: expected at least one tag, got %lld", (long long)(call ? call->tags : 0));
   const int64_t count = tg::crf_work(call->steps, call->tags);
   const Memory memory(size_t(count) * sizeof(double));
   if (!memory.data()) return fail(TG_NO_MEMORY, "crf: expected %lld numbers of work, got none", (long long)count);

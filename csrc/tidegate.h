@@ -134,7 +134,7 @@ tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t 
 tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
 /* A linear-chain conditional random field over scores [B,T,K]; transitions [K,K], from row to column; start, end [K]. Every pointer is
  * dense; lengths NULL: every row is full. log_partition [B] out, 0 for rows of length 0. marginals [B,T,K] out, 0 past a row's
- * length, and pairs [B,K,K] out, their sum over time: both or none (NULL). Scores are finite, or at least -1e30. */
+ * length, and pairs [B,K,K] out, those of pairs summed over time. Scores are finite, or at least -1e30. */
 typedef struct tg_crf {
   int32_t dtype;
   int64_t batch, steps, tags;

@@ -456,6 +456,35 @@ void check_bits(const Case &c, const Inputs &in) {
   expect(std::equal(y.begin(), y.end(), whole.y.begin() + int64_t(b) * c.steps * h_size), c.name() + ": the same bits alone and cut in two");
 }
 
+/* The sums over all paths of a conditional random field, path by path. Outputs begin with numbers that must be overwritten. */
+template <class T> void check_crf(double tolerance) {
+  const int64_t b = 3, t = 4, k = 3, lengths[] = {4, 0, 2};
+  const std::vector<T> e = as<T>(draw(b * t * k, -3, 3)), a = as<T>(draw(k * k)), first = as<T>(draw(k)), last = as<T>(draw(k));
+  std::vector<T> total(b, T(9)), marginals(size_t(b * t * k), T(9)), pairs(size_t(b * k * k), T(9));
+  const tg_crf call = {sizeof(T) == 4 ? TG_F32 : TG_F64, b, t, k, lengths, e.data(), a.data(), first.data(), last.data(), total.data(),
+                       marginals.data(), pairs.data()};
+  expect(tg_crf_run(&call) == TG_OK, "crf");
+  for (int64_t r = 0; r < b; ++r) {
+    const int64_t n = lengths[r];
+    double sum = 0;
+    std::vector<double> steps(size_t(t * k), 0), both(size_t(k * k), 0);
+    for (int64_t path = 0; n && path < int64_t(std::pow(k, n)); ++path) {
+      std::vector<int64_t> y;
+      for (int64_t s = 0, rest = path; s < n; ++s, rest /= k) y.push_back(rest % k);
+      double score = double(first[y[0]]) + double(last[y[n - 1]]);
+      for (int64_t s = 0; s < n; ++s) score += double(e[(r * t + s) * k + y[s]]) + (s ? double(a[y[s - 1] * k + y[s]]) : 0.0);
+      const double p = std::exp(score);
+      sum += p;
+      for (int64_t s = 0; s < n; ++s) steps[s * k + y[s]] += p;
+      for (int64_t s = 1; s < n; ++s) both[y[s - 1] * k + y[s]] += p;
+    }
+    expect(std::abs(double(total[r]) - (n ? std::log(sum) : 0.0)) < tolerance, "crf: log-partition");
+    for (int64_t i = 0; i < t * k; ++i)
+      expect(std::abs(double(marginals[r * t * k + i]) - (n ? steps[i] / sum : 0.0)) < tolerance, "crf: marginals");
+    for (int64_t i = 0; i < k * k; ++i) expect(std::abs(double(pairs[r * k * k + i]) - (n ? both[i] / sum : 0.0)) < tolerance, "crf: pairs");
+  }
+}
+
 void check_refusals() {
   tg_layer layer = {};
   tg_outputs out = {};
@@ -525,6 +554,8 @@ int main(int argc, char **argv) {
       if (c.batch && c.steps) check_packed(c, in);
       check_generic(c, in);
     }
+    check_crf<float>(2e-5);
+    check_crf<double>(1e-12);
   }
   check_refusals();
   check_changing_threads();

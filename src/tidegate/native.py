@@ -371,12 +371,11 @@ def weigh(weights: Floats, x: Floats, lengths: npt.NDArray[np.int64] | None) -> 
 
 
 def crf(
-    scores: Floats, lengths: npt.NDArray[np.int64] | None, transitions: Floats, start: Floats, end: Floats, *, marginals: bool
+    scores: Floats, lengths: npt.NDArray[np.int64] | None, transitions: Floats, start: Floats, end: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """A linear-chain conditional random field over (B, T, K) scores: see tidegate.h.
 
-    Returns: the log-partition (B,), the marginals (B, T, K), and those of pairs summed over time (B, K, K); both of no rows
-    where `marginals` is False.
+    Returns: the log-partition (B,), the marginals (B, T, K), and those of pairs summed over time (B, K, K).
     """
     rows = _checked("scores", scores)
     if rows.ndim != 3:
@@ -387,11 +386,10 @@ def crf(
         if part.shape != shape or part.dtype != rows.dtype:
             raise ShapeError(f"{name}: expected {shape} of {rows.dtype}, got {part.shape} of {part.dtype}")
     counts = None if lengths is None else checked_lengths(lengths, (batch,), steps)
-    kept = batch if marginals else 0
-    found = (np.zeros(batch, rows.dtype), np.zeros((kept, steps, size), rows.dtype), np.zeros((kept, size, size), rows.dtype))
+    found = (np.zeros(batch, rows.dtype), np.zeros(rows.shape, rows.dtype), np.zeros((batch, size, size), rows.dtype))
     if rows.size:
         held = [address(part) for part in parts]
-        out = [address(part) if part.size else 0 for part in found]
+        out = [address(part) for part in found]
         kind = DTYPES[rows.dtype.name]
         require().crf(kind, batch, steps, size, 0 if counts is None else address(counts), address(rows), *held, *out)
     return found

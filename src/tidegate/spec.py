@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple, TypeAlias, final
 
 from tidegate.config import Plain, from_plain, to_plain
@@ -405,11 +406,12 @@ class Spec:
 
         What reads items (the letters of words) starts anew at each call and has none.
         """
-        items = self.items()
+        items = self.items
         own = (b for b in self.blocks if isinstance(b, Recurrent) and b.name not in items)
         return {f"{b.name}.{n}": s for b in own for n, s in b.state().items()}
 
-    def items(self) -> dict[str, str]:
+    @cached_property  # asked at every step of a stream
+    def items(self) -> Mapping[str, str]:
         """Ports and blocks whose rows are not the batch's, with the port whose items they are."""
         found = {port.name: port.name for port in self.inputs if port.items}
         for block in self.blocks:

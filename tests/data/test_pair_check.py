@@ -48,7 +48,9 @@ def test_what_both_parts_share_is_found() -> None:
 
 def test_what_fit_would_refuse_is_an_error(tmp_path: Path) -> None:
     assert told([("", ""), (" ", "a")])["no pair has text on both sides"].level == "error"
-    assert told([("a", "b"), ("a", "c")])["one source alone"].level == "error"
+    alone = "one source alone has text on both sides"
+    assert told([("a", "b"), ("a", "c")])[alone].level == "error"
+    assert told([("a", "b"), ("", "c"), ("d", " ")])[alone].level == "error"
     (tmp_path / "a").write_text("one\ntwo\n")
     (tmp_path / "b").write_text("eins\n")
     (finding,) = check_pairs(tmp_path / "a", tmp_path / "b")

@@ -72,7 +72,7 @@ def run(
     """
     known = {port.name: _entering(ops, inputs[port.name], (lengths or {}).get(port.name)) for port in spec.inputs}
     final: dict[str, Array] = {}
-    items = spec.items()
+    items = spec.items
     for block in spec.blocks:
         own = {name: weights[weight_name(block, name)] for name in block_parameters(block)}
         sources = [known[name] for name in block.inputs]

@@ -12,7 +12,7 @@ import numpy as np
 
 from tidegate.data.check import Finding, sorted_findings
 from tidegate.data.pairs import Pairs, read_pairs
-from tidegate.data.text_check import odd_texts, places
+from tidegate.data.text_check import odd_texts, places, shared
 from tidegate.errors import DataError
 
 UNLIKE = 4.0  # times the usual share of lengths, from which a pair is looked at
@@ -60,8 +60,11 @@ def _of_pairs(pairs: Pairs) -> Iterator[Finding]:
 
 def _of_one(pairs: Pairs, held_back: Pairs | None) -> Iterator[Finding]:
     """What leaves nothing to hold back."""
-    if held_back is None and len(set(pairs.sources)) < 2:
-        yield Finding("error", "one source alone", pairs.source, "fit stops here: one is held back, one trained on.")
+    with_text = {source for source, target in _rows(pairs) if source.strip() and target.strip()}
+    if held_back is None and len(with_text) == 1:
+        yield Finding(
+            "error", "one source alone has text on both sides", pairs.source, "fit stops here: one is held back, one trained on."
+        )
 
 
 def _twice(pairs: Pairs) -> Iterator[Finding]:
@@ -96,12 +99,7 @@ def _unlike(pairs: Pairs) -> Iterator[Finding]:
 
 def _of_both(pairs: Pairs, held_back: Pairs) -> Iterator[Finding]:
     """What the two parts must not share."""
-    seen = set(pairs.sources)
-    rows = [row for row, text in enumerate(held_back.sources) if text in seen]
-    if rows:
-        what = f"{len(rows):,} held-back sources are trained on too"
-        action = "their figures flatter; take them out of one part."
-        yield Finding("warning", what, places(held_back.place, rows), action, len(rows))
+    yield from shared(pairs.sources, held_back.sources, held_back.place, "sources")
 
 
 def _rows(pairs: Pairs) -> Iterator[tuple[str, str]]:

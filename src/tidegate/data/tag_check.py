@@ -5,13 +5,13 @@ Bad data never raises here: what `fit` would refuse becomes a finding of level "
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 
 from tidegate.data.check import Finding, sorted_findings
 from tidegate.data.schemes import convert, detect, legal
 from tidegate.data.tagged import Tagged, read_tagged
-from tidegate.data.text_check import NAMED, looks_mangled
+from tidegate.data.text_check import NAMED, looks_mangled, places, shared, twice
 from tidegate.errors import DataError
 from tidegate.files import PathLike
 
@@ -38,15 +38,19 @@ def _of_words(found: Tagged) -> Iterator[Finding]:
     mangled = [row for row, words in enumerate(found.sentences) if any(map(looks_mangled, words))]
     if mangled:
         what = f"{len(mangled):,} sentences with letters that look wrongly decoded"
-        yield Finding("warning", what, _places(found, mangled), "they are read as they stand; re-encode the file.", len(mangled))
+        yield Finding(
+            "warning", what, places(found.place, mangled), "they are read as they stand; re-encode the file.", len(mangled)
+        )
     long = [row for row, words in enumerate(found.sentences) if len(words) > LONG]
     if long:
         what = f"{len(long):,} sentences of more than {LONG} words"
-        yield Finding("note", what, _places(found, long), "is a blank line between sentences missing?", len(long))
+        yield Finding("note", what, places(found.place, long), "is a blank line between sentences missing?", len(long))
     blanks = [row for row, words in enumerate(found.sentences) if any(" " in word for word in words)]
     if blanks:
         what = f"{len(blanks):,} sentences have words with blanks in them"
-        yield Finding("note", what, _places(found, blanks), "each is one word; raw text never gives such words.", len(blanks))
+        yield Finding(
+            "note", what, places(found.place, blanks), "each is one word; raw text never gives such words.", len(blanks)
+        )
 
 
 def _of_tags(found: Tagged) -> Iterator[Finding]:
@@ -61,7 +65,9 @@ def _of_tags(found: Tagged) -> Iterator[Finding]:
         broken = [row for row, own in enumerate(found.tags) if convert(own, scheme, scheme) != list(own)]
         if broken:
             what = f"{len(broken):,} sentences have tags that break the scheme {scheme}"
-            yield Finding("warning", what, _places(found, broken), "their spans are read as conlleval reads them.", len(broken))
+            yield Finding(
+                "warning", what, places(found.place, broken), "their spans are read as conlleval reads them.", len(broken)
+            )
         alone = sorted(
             tag for tag in counts if not any(legal(before, tag, scheme) for before in (None, *counts) if before != tag)
         )
@@ -72,35 +78,15 @@ def _of_tags(found: Tagged) -> Iterator[Finding]:
     if once:
         what = f"{len(once)} tags occur once: {', '.join(once[:NAMED])}"
         yield Finding("warning", what, "", "they are trained on or held back, not both.", len(once))
-    yield from _twice(found)
+    yield from twice(found.sentences, found.tags, found.place, "sentences", "tags")
     kind = "tags" if scheme == "plain" else f"tags of spans in the scheme {scheme}"
     words = sum(map(len, found.sentences))
     yield Finding("note", f"{len(found):,} sentences, {words:,} words, {len(counts)} {kind}", "", "trained on.")
 
 
-def _twice(found: Tagged) -> Iterator[Finding]:
-    rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, words in enumerate(found.sentences):
-        rows[words].append(row)
-    repeated = [own for own in rows.values() if len(own) > 1]
-    torn = [own for own in repeated if found.tags is not None and len({found.tags[row] for row in own}) > 1]
-    if torn:
-        what = f"{len(torn):,} sentences stand with different tags"
-        yield Finding("warning", what, _places(found, torn[0]), "no net can be right on all of them.", len(torn))
-    extra = sum(len(own) - 1 for own in repeated)
-    if extra:
-        action = "a repeated sentence may stand in both parts when a share is held back: figures then flatter."
-        level = "note" if extra < len(found) // 10 else "warning"
-        yield Finding(level, f"{extra:,} sentences are repeated", _places(found, repeated[0]), action, extra)  # type: ignore[arg-type]  # one of two levels
-
-
 def _of_both(found: Tagged, held_back: Tagged) -> Iterator[Finding]:
     """What the two parts must not share, and what they must."""
-    seen = set(found.sentences)
-    rows = [row for row, words in enumerate(held_back.sentences) if words in seen]
-    if rows:
-        what = f"{len(rows):,} held-back sentences are trained on too"
-        yield Finding("warning", what, _places(held_back, rows), "their figures flatter; take them out of one part.", len(rows))
+    yield from shared(found.sentences, held_back.sentences, held_back.place, "sentences")
     if held_back.tags is None:
         yield Finding("error", "no tag stands beside the held-back words", held_back.source, "fit stops here.")
         return
@@ -119,12 +105,8 @@ def _of_both(found: Tagged, held_back: Tagged) -> Iterator[Finding]:
         names = sorted({tag for row in strange for tag in held_back.tags[row]} - known)
         what = f"{len(strange):,} held-back sentences have a tag that no training sentence has: {', '.join(names[:NAMED])}"
         action = "the net learns of it from nothing, and hardly ever answers it."
-        yield Finding("warning", what, _places(held_back, strange), action, len(strange))
+        yield Finding("warning", what, places(held_back.place, strange), action, len(strange))
 
 
 def _kind(scheme: str) -> str:
     return "no spans" if scheme == "plain" else f"spans in {scheme}"
-
-
-def _places(found: Tagged, rows: Sequence[int]) -> str:
-    return ", ".join(found.place(row) for row in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")

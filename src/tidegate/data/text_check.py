@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from tidegate.data.check import Finding, Level, sorted_findings
 from tidegate.data.texts import Texts, read_texts
@@ -95,35 +95,43 @@ def _of_labels(texts: Texts) -> Iterator[Finding]:
         yield Finding(
             "warning", f"{len(single)} classes have one text: {names}", "", "it is trained on; nothing tests them.", len(single)
         )
-    yield from _twice(texts, texts.labels)
+    yield from twice(texts.texts, texts.labels, texts.place, "texts", "labels")
     yield Finding(
         "note", f"{len(texts):,} texts in {len(counts):,} classes, {min(counts.values()):,} to {most:,} each", "", "trained on."
     )
 
 
-def _twice(texts: Texts, labels: Sequence[str]) -> Iterator[Finding]:
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(texts.texts):
+def twice(
+    texts: Sequence[Hashable], marks: Sequence[Hashable], place: Callable[[int], str], said: str, marked: str
+) -> Iterator[Finding]:
+    """Texts that stand more than once. marks: their labels or tags. said, marked: what texts and marks are called, as of many."""
+    rows: dict[Hashable, list[int]] = defaultdict(list)
+    for row, text in enumerate(texts):
         rows[text].append(row)
     repeated = [own for own in rows.values() if len(own) > 1]
-    torn = [own for own in repeated if len({labels[row] for row in own}) > 1]
+    torn = [own for own in repeated if len({marks[row] for row in own}) > 1]
     if torn:
-        what = f"{len(torn):,} texts stand with different labels"
-        yield Finding("warning", what, _places(texts, torn[0]), "no net can be right on all of them.", len(torn))
+        what = f"{len(torn):,} {said} stand with different {marked}"
+        yield Finding("warning", what, places(place, torn[0]), "no net can be right on all of them.", len(torn))
     extra = sum(len(own) - 1 for own in repeated)
     if extra:
-        what = f"{extra:,} texts are repeated"
-        action = "a repeated text may stand in both parts when a share is held back: figures then flatter."
-        yield Finding("note" if extra < len(texts) // 10 else "warning", what, _places(texts, repeated[0]), action, extra)
+        action = f"repeated {said} may stand in both parts when a share is held back: figures then flatter."
+        level: Level = "note" if extra < len(texts) // 10 else "warning"
+        yield Finding(level, f"{extra:,} {said} are repeated", places(place, repeated[0]), action, extra)
+
+
+def shared(texts: Sequence[Hashable], held_back: Sequence[Hashable], place: Callable[[int], str], said: str) -> Iterator[Finding]:
+    """Held-back texts that are trained on too. place: of the held-back ones."""
+    seen = set(texts)
+    rows = [row for row, text in enumerate(held_back) if text in seen]
+    if rows:
+        what = f"{len(rows):,} held-back {said} are trained on too"
+        yield Finding("warning", what, places(place, rows), "their figures flatter; take them out of one part.", len(rows))
 
 
 def _of_both(texts: Texts, held_back: Texts) -> Iterator[Finding]:
     """What the two parts must not share, and what they must."""
-    seen = set(texts.texts)
-    rows = [row for row, text in enumerate(held_back.texts) if text in seen]
-    if rows:
-        what = f"{len(rows):,} held-back texts are trained on too"
-        yield Finding("warning", what, _places(held_back, rows), "their figures flatter; take them out of one part.", len(rows))
+    yield from shared(texts.texts, held_back.texts, held_back.place, "texts")
     if held_back.labels is None:
         yield Finding("error", "no label stands beside the held-back texts", held_back.source, "fit stops here.")
         return

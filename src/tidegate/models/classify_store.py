@@ -35,7 +35,7 @@ def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, P
         "card": dict(card),
         "members": len(core.nets),
     }
-    arrays = net_arrays(core.nets)
+    arrays = net_arrays(net.weights for net in core.nets)
     if core.linear is not None:
         arrays |= {f"{LINEAR}{name}": value for name, value in _linear_arrays(core.linear).items()}
     return header, arrays | core.tokenizer.arrays("vocabulary") | pack_texts("classes", core.classes)

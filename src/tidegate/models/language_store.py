@@ -6,21 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-import numpy as np
-import numpy.typing as npt
-
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import FormatError
 from tidegate.format import File
 from tidegate.models.base import arrays_under, check_text_card, header_part
 from tidegate.models.language_fit import Core, core_of
+from tidegate.models.nets_store import Arrays, check_spec
 from tidegate.runtime.predictor import Floats
-from tidegate.spec import spec_from_plain, spec_to_plain
+from tidegate.spec import spec_to_plain
 from tidegate.tasks.fill import build_both
 from tidegate.tasks.generate import GenerateOptions, build_spec
-
-Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, Plain], Arrays]:
@@ -39,8 +35,7 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     options = from_plain(GenerateOptions, header_part(header, "options", where), "options")
     tokenizer = Tokenizer.from_arrays(options.units, options.lower, arrays, "vocabulary")
     spec = (build_both if options.direction == "both" else build_spec)(options, tokenizer.size)
-    if spec_from_plain(header_part(header, "spec", where)) != spec:
-        raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
+    check_spec(file, spec, where)
     foreign = sorted(name for name in arrays if not name.startswith(("net.", "vocabulary.tokens.", "vocabulary.merges")))
     if foreign:
         raise FormatError(f"{where}: array {foreign[0]!r}: a language model has no such part; it was altered: save it again")

@@ -26,7 +26,7 @@ from tidegate.errors import ConfigError, DataError
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.drive import Drive, run_options
-from tidegate.models.tag_core import Core, decoder_of, inner_scheme, plain_word, spelling
+from tidegate.models.tag_core import Core, inner_scheme, plain_word, spelling
 from tidegate.models.word_vectors import embedding_start
 from tidegate.runtime.predictor import Predictor, operations
 from tidegate.tasks.problem import TrainOptions
@@ -347,4 +347,4 @@ def _notes(core: Core, data: Data, scheme: str) -> list[Plain]:
     return said
 
 
-__all__ = ["Data", "Result", "answers", "decoder_of", "fit", "inner_tags", "label_codes", "sentence_labels", "truths"]
+__all__ = ["Data", "Result", "answers", "fit", "inner_tags", "label_codes", "sentence_labels", "truths"]

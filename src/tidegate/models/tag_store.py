@@ -34,7 +34,9 @@ def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, P
         "members": len(core.nets),
     }  # fmt: skip
     vocabularies = core.words.arrays("words") | core.letters.arrays("letters")
-    return header, net_arrays(core.nets) | vocabularies | pack_texts("tags", core.tags) | pack_texts("labels", core.labels)
+    return header, net_arrays(net.weights for net in core.nets) | vocabularies | pack_texts("tags", core.tags) | pack_texts(
+        "labels", core.labels
+    )
 
 
 def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:

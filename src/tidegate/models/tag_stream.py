@@ -133,7 +133,7 @@ def _decided(core: Core, scores: Floats, lengths: Ints, before: Ints, closed: np
 def _carried(spec: Spec) -> npt.NDArray[np.bool_]:
     """(S,) which numbers of the state go on to the next word: not those of the halves that read backwards."""
     parts = [np.zeros(0, bool)]
-    items = spec.items()
+    items = spec.items
     for block in spec.blocks:
         if isinstance(block, Recurrent) and block.name not in items:
             for layers, size in block.state().values():

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
-import numpy as np
-import numpy.typing as npt
-
-from tidegate.blocks.weights import check_weights
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import FormatError
 from tidegate.format import File
-from tidegate.models.base import arrays_under, check_text_card, header_part
-from tidegate.models.translate_core import Core, Weights
-from tidegate.spec import Spec, spec_from_plain, spec_to_plain
+from tidegate.models.base import check_text_card, header_part
+from tidegate.models.nets_store import Arrays, check_names, net_arrays, read_weights
+from tidegate.models.translate_core import Core
+from tidegate.spec import Spec, spec_to_plain
 from tidegate.tasks.text_scores import USUAL
 from tidegate.tasks.translate import TranslateOptions
 from tidegate.tasks.translate_nets import build_nets
 
-Arrays = dict[str, npt.NDArray[np.generic]]
-MOST_MEMBERS = 64
 LONGEST = 1 << 20  # tokens of a target
 
 
@@ -40,7 +34,7 @@ def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, P
         "card": dict(card),
         "members": len(core.weights),
     }
-    arrays: Arrays = {f"net{i}.{name}": w for i, own in enumerate(core.weights) for name, w in own.items()}
+    arrays = net_arrays(core.weights)
     arrays |= core.source.arrays("vocabulary.source")
     return header, arrays if core.options.shared else arrays | core.target.arrays("vocabulary.target")
 
@@ -52,30 +46,15 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     source = Tokenizer.from_arrays(options.units, options.lower, arrays, "vocabulary.source")
     units = options.target_units or options.units
     target = source if options.shared else Tokenizer.from_arrays(units, options.lower, arrays, "vocabulary.target")
-    members, longest = header.get("members"), header_part(header, "decoder", where).get("longest")
-    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= MOST_MEMBERS:
-        raise FormatError(f"{where}: members: expected 1 to {MOST_MEMBERS}, got {str(members)[:80]}")
+    longest = header_part(header, "decoder", where).get("longest")
     if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= LONGEST:
         raise FormatError(f"{where}: longest: expected 1 to {LONGEST} tokens, got {str(longest)[:80]}; save the model again")
-    spec = spec_of(options, source, target)
-    if spec_from_plain(header_part(header, "spec", where)) != spec:
-        raise FormatError(f"{where}: its spec does not follow from its options and vocabulary; it was altered: train again")
-    weights = tuple(cast(Weights, arrays_under(arrays, f"net{i}.")) for i in range(members))
-    for own in weights:
-        check_weights(spec, own)
-    _check_names(file, members, options.shared, where)
+    weights = read_weights(file, spec_of(options, source, target), where)
+    sides = ("source",) if options.shared else ("source", "target")
+    own = [f"vocabulary.{side}.{part}" for side in sides for part in ("tokens.bytes", "tokens.offsets", "merges")]
+    check_names(file, own, len(weights), "translator", where)
     card = dict(header_part(header, "card", where))
     check_text_card(card, ("pairs", "held_back_pairs", "source_kinds", "target_kinds"), USUAL, where)
     if card.get("held_back") is None or not isinstance(card.get("usual"), str):
         raise FormatError(f"{where}: its card lacks the held-back figures or the commonest target; save the model again")
     return Core(options, source, target, weights, longest), card
-
-
-def _check_names(file: File, members: int, shared: bool, where: str) -> None:
-    """No array that no part reads. Raises: FormatError."""
-    sides = ("source",) if shared else ("source", "target")
-    own = [f"vocabulary.{side}.{part}" for side in sides for part in ("tokens.bytes", "tokens.offsets", "merges")]
-    nets = tuple(f"net{i}." for i in range(members))
-    foreign = sorted(name for name in file.arrays if name not in own and not name.startswith(nets))
-    if foreign:
-        raise FormatError(f"{where}: array {foreign[0]!r}: a translator has no such part; it was altered: save the model again")

@@ -40,7 +40,7 @@ class _Partition(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         counts = None if lengths is None else lengths.numpy()
         parts = [part.detach().numpy() for part in (transitions, start, end)]
-        total, marginals, pairs = map(torch.from_numpy, native.crf(scores.detach().numpy(), counts, *parts, marginals=True))
+        total, marginals, pairs = map(torch.from_numpy, native.crf(scores.detach().numpy(), counts, *parts))
         ctx.lengths = lengths
         ctx.save_for_backward(marginals, pairs)
         ctx.mark_non_differentiable(marginals)

@@ -96,9 +96,8 @@ class TorchOps:
             return x
         shape = (x.shape[0], 1, x.shape[2]) if locked and x.dim() == 3 else x.shape
         keep = torch.rand(shape, generator=self._dropout_rng, device=self._dropout_rng.device, dtype=torch.float32) >= p
-        return x * (
-            keep.to(x.device, x.dtype) * (1.0 / (1.0 - p))
-        )  # the mask is scaled: where it is locked, it is the smaller one
+        scaled = keep.to(x.device, x.dtype) * (1.0 / (1.0 - p))  # the mask, which is the smaller one where it is locked
+        return x * scaled
 
     def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         """Tensors side by side."""

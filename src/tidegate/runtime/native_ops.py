@@ -123,7 +123,7 @@ class NativeOps(ArrayOps):
     def crf(self, scores: Array, lengths: Array | None, weights: Mapping[str, Array]) -> tuple[Array, Array]:
         """The core's; a row's bits do not depend on the rows beside it."""
         parts = (weights["transitions"], weights["start"], weights["end"])
-        total, marginals, _ = native.crf(scores, lengths, *parts, marginals=True)
+        total, marginals, _ = native.crf(scores, lengths, *parts)
         return total, marginals
 
     def match(self, queries: Array, keys: Array, lengths: Array | None, v: Array | None) -> Array:

@@ -252,7 +252,7 @@ class Stream:
 
 
 def _looked_up(spec: Spec) -> Iterator[tuple[str, int, int | str]]:
-    items = spec.items()
+    items = spec.items
     for block in spec.blocks:
         if isinstance(block, Embed):
             yield block.inputs[0], block.column, block.num_embeddings

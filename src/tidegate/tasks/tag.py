@@ -42,12 +42,12 @@ class TagOptions:
     where the tags are spans. scheme: in which spans are learnt, iob1, iob2 or bioes; none: iob2; answers are in the scheme of
     the training file. dropout: share of values dropped, the same at every step (variational). unknown_rate: a; in training a
     word that occurs n times becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all
-    tags, of "softmax". epochs: passes over the sentences; none: as many as 5,000 steps take, 8 to 60. steps: optimiser steps,
-    instead of epochs. batch_tokens: padded words of a batch. learning_rate: at its highest. weight_decay: of weights. clip_norm:
-    longest gradient. averaging: share that the moving average of the weights keeps. patience: epochs without a better loss on
-    the held-back sentences before training stops; 0 never stops. validation: share of the sentences (of the documents, where the
-    file marks them) that is held back, where no file for it is given. ensemble: nets whose scores are averaged. seed: of every
-    random number. device: of training.
+    tags by "softmax", and over all labels of sentences. epochs: passes over the sentences; none: as many as 5,000 steps take, 8
+    to 60. steps: optimiser steps, instead of epochs. batch_tokens: padded words of a batch. learning_rate: at its highest.
+    weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights keeps.
+    patience: epochs without a better loss on the held-back sentences before training stops; 0 never stops. validation: share of
+    the sentences (of the documents, where the file marks them) that is held back, where no file for it is given. ensemble: nets
+    whose scores are averaged. seed: of every random number. device: of training.
     """
 
     lower: bool = True

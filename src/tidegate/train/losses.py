@@ -96,6 +96,7 @@ class _CrossEntropy(torch.autograd.Function):
         return own if smoothing == 0.0 else own + smoothing * (-logs.mean(-1) - own)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (logs, y), smoothing = ctx.saved_tensors, ctx.smoothing
         scale = gradients[0][..., None]  # (..., 1)
