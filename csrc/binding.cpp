@@ -5,6 +5,8 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include <vector>
+
 #include "tensors.h"
 #include "tidegate.h"
 
@@ -27,6 +29,26 @@ void check(tg_status status) {
 }
 
 template <class P = const void *> P pointer(uintptr_t address) { return reinterpret_cast<P>(address); }
+
+/* The numbers of a dense float32 or float64 array, held while this lives. Throws ValueError for another array or length. */
+class Dense {
+ public:
+  Dense(nb::handle array, const char *name, int64_t length) {
+    if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) throw nb::python_error();
+    const char kind = view_.format && view_.format[0] && !view_.format[1] ? view_.format[0] : 0;
+    if ((kind == 'f' || kind == 'd') && view_.len == length * view_.itemsize) return;
+    PyBuffer_Release(&view_);
+    throw nb::value_error((std::string(name) + ": expected " + std::to_string(length) + " numbers of float32 or float64").c_str());
+  }
+  ~Dense() { PyBuffer_Release(&view_); }
+  Dense(const Dense &) = delete;
+  Dense &operator=(const Dense &) = delete;
+  int dtype() const { return view_.itemsize == 4 ? TG_F32 : TG_F64; }
+  const void *data() const { return view_.buf; }
+
+ private:
+  Py_buffer view_;
+};
 
 /* Runs without the interpreter's lock where it is worth it. */
 template <class F> tg_status unlocked(double work, F f) {
@@ -123,13 +145,16 @@ class Packed {
   explicit Packed(nb::handle call) {
     const tg_layer layer = layer_of(call);
     check(tg_pack(&layer, &packed_));
+    size_ = double(layer.hidden_size) * double(layer.input_size + layer.hidden_size) * 4.0;
   }
   ~Packed() { tg_unpack(packed_); }
   Packed(const Packed &) = delete;
   Packed &operator=(const Packed &) = delete;
   const tg_packed *get() const { return packed_; }
+  double size() const { return size_; } /* multiply-adds of a step */
 
  private:
+  double size_ = 0;
   tg_packed *packed_ = nullptr;
 };
 
@@ -147,6 +172,32 @@ class PackedLinear {
  private:
   double size_;
   tg_packed_linear *packed_ = nullptr;
+};
+
+/* Layers for single steps; keeps what it borrows. */
+class Stack {
+ public:
+  Stack(nb::list packed, int64_t codes, uintptr_t vectors, nb::handle linear) : packed_(packed), linear_(nb::borrow(linear)) {
+    std::vector<const tg_packed *> layers;
+    for (nb::handle layer : packed) {
+      layers.push_back(nb::cast<const Packed &>(layer).get());
+      work_ += nb::cast<const Packed &>(layer).size();
+    }
+    const tg_packed_linear *last = linear.is_none() ? nullptr : nb::cast<const PackedLinear &>(linear).get();
+    check(tg_make_stack(int32_t(layers.size()), layers.data(), codes, pointer(vectors), last, &stack_));
+  }
+  ~Stack() { tg_free_stack(stack_); }
+  Stack(const Stack &) = delete;
+  Stack &operator=(const Stack &) = delete;
+  void step(uintptr_t x, int64_t code, uintptr_t h, uintptr_t c, uintptr_t y) const {
+    check(unlocked(work_, [&] { return tg_step(stack_, pointer(x), code, pointer<void *>(h), pointer<void *>(c), pointer<void *>(y)); }));
+  }
+
+ private:
+  nb::list packed_;
+  nb::object linear_;
+  double work_ = 0;
+  tg_stack *stack_ = nullptr;
 };
 
 void forward(nb::handle call, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t hn, uintptr_t cn, uintptr_t reserve) {
@@ -221,6 +272,10 @@ NB_MODULE(_native, m) {
   nb::exception<NoIsa>(m, "NoIsa", PyExc_RuntimeError);
   nb::class_<Packed>(m, "Packed").def(nb::init<nb::handle>());
   nb::class_<PackedLinear>(m, "PackedLinear").def(nb::init<int, int64_t, int64_t, uintptr_t, uintptr_t>());
+  nb::class_<Stack>(m, "Stack")
+      .def(nb::init<nb::list, int64_t, uintptr_t, nb::handle>(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
+      .def("step_x", [](const Stack &stack, uintptr_t h, uintptr_t c, uintptr_t y, uintptr_t x) { stack.step(x, -1, h, c, y); })
+      .def("step_code", [](const Stack &stack, uintptr_t h, uintptr_t c, uintptr_t y, int64_t code) { stack.step(0, code, h, c, y); });
   m.def("reserve_bytes", [](nb::handle call) {
     const tg_layer layer = layer_of(call);
     return tg_reserve_bytes(&layer);
@@ -263,6 +318,12 @@ NB_MODULE(_native, m) {
     const tg_crf call = {dtype, b, t, k, pointer<const int64_t *>(lengths), pointer(scores), pointer(transitions), pointer(start), pointer(end),
                          pointer<void *>(log_partition), pointer<void *>(marginals), pointer<void *>(pairs)};
     check(unlocked(double(b) * double(t) * double(k) * double(k), [&] { return tg_crf_run(&call); }));
+  });
+  m.def("draw", [](int64_t n, uintptr_t forbidden, double temperature, uintptr_t work, nb::handle logits, double u) {
+    const Dense given(logits, "logits", n);
+    int64_t code = -1;
+    check(tg_draw(given.dtype(), n, given.data(), pointer<const uint8_t *>(forbidden), temperature, u, pointer<double *>(work), &code));
+    return code;
   });
   m.def("apply", [](int dtype, int function, int64_t n, uintptr_t x, uintptr_t y) {
     check(unlocked(each_number * double(n), [&] { return tg_apply(dtype, function, n, pointer(x), pointer<void *>(y)); }));

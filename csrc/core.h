@@ -146,6 +146,23 @@ struct GenericJob {
 /* Arrays start on cache lines. */
 static inline int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
+/* Layers one above the other in one direction, for single steps. */
+struct StepLayer {
+  int32_t cell;
+  int64_t input_size, hidden_size, blocks, h_row, kept_row;
+  Weights weights; /* start, x_panels, h_panels */
+};
+struct Stack {
+  int32_t dtype, count;
+  const StepLayer *layers;
+  int64_t codes, embedding; /* rows and length of an embedding's vectors; 0: the stack reads x */
+  const void *vectors;      /* [codes, embedding], or NULL where `sums` stands for them */
+  const void *sums;         /* [codes, kept_row of the first layer]: biases and products with each code's vector */
+  int64_t outputs;          /* of a linear layer on the last state; 0: none */
+  const void *linear;       /* as pack_linear laid it out */
+};
+inline int64_t step_work(const Stack &s) { return (2 + s.count) * s.layers[0].h_row; } /* numbers of a step's own memory */
+
 /* One build of the kernels. */
 /* Doubles of work that a conditional random field needs. */
 inline int64_t crf_work(int64_t t, int64_t k) { return 3 * k * k + 2 * t * k + 4 * k; }
@@ -165,6 +182,9 @@ struct Kernels {
   void (*weigh)(int dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
   void (*apply)(int dtype, int function, int64_t n, const void *x, void *y);
   void (*crf)(const tg_crf &call, double *work);
+  /* x NULL: the input is `code`. h, c [count, H] are stepped in place; y [outputs], or [H] without a linear layer. */
+  void (*step)(const Stack &stack, const void *x, int64_t code, void *h, void *c, void *y, void *work);
+  void (*step_sums)(int dtype, const StepLayer &layer, const void *x, void *to); /* [kept_row] biases and the product with x */
   double (*peak)(int64_t rounds); /* operations of `rounds` rounds of independent fused multiply-adds */
   void (*generic_forward)(GenericJob *, int rank);
   void (*generic_backward)(GenericJob *, int rank);

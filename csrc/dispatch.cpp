@@ -1,6 +1,7 @@
 /* The C interface: checks, plans, memory, the choice of a build. In: tidegate.h's structures. Out: jobs for the kernels. */
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -299,6 +300,22 @@ tg_status forward(const tg_layer *layer, const tg_packed *packed, const tg_outpu
 
 }  // namespace
 
+namespace {
+
+template <class T> int64_t drawn(int64_t n, const T *logits, const uint8_t *forbidden, double temperature, double u, double *mass) {
+  double top = -HUGE_VAL, total = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    mass[k] = forbidden && forbidden[k] ? -HUGE_VAL : double(logits[k]);
+    if (!(mass[k] <= top)) top = mass[k]; /* NaN comes through */
+  }
+  if (!std::isfinite(top)) return -1;
+  for (int64_t k = 0; k < n; ++k) mass[k] = total += std::exp((mass[k] - top) / temperature);
+  if (!std::isfinite(total)) return -1;
+  return std::upper_bound(mass, mass + n, u * total) - mass;
+}
+
+}  // namespace
+
 struct tg_packed {
   const Kernels *kernels;
   tg_layer layer;
@@ -484,6 +501,86 @@ tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *
   if (status == TG_OK) status = tg_linear_packed(m, x, x_row, packed, y, y_row);
   tg_unpack_linear(packed);
   return status;
+}
+
+struct tg_stack {
+  const Kernels *kernels;
+  tg::Stack stack;
+  std::vector<tg::StepLayer> layers;
+  char *memory;
+  ~tg_stack() { std::free(memory); }
+};
+
+tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t codes, const void *vectors, const tg_packed_linear *linear,
+                        tg_stack **stack) {
+  const Kernels *k = kernels();
+  if (!k) return TG_NO_ISA;
+  if (count < 1 || !packed || !stack || codes < 0 || (codes > 0) != (vectors != nullptr))
+    return fail(TG_BAD_ARGUMENT, "stack: expected layers, and vectors where there are codes, got %d layers, %lld codes", count, (long long)codes);
+  for (int32_t n = 0; n < count; ++n) {
+    if (!packed[n]) return fail(TG_BAD_ARGUMENT, "stack: expected packed weights of layer %d, got NULL", n);
+    const tg_layer &l = packed[n]->layer, &first = packed[0]->layer;
+    if (packed[n]->kernels != k || l.directions != 1 || l.cell != first.cell || l.dtype != first.dtype || l.hidden_size != first.hidden_size ||
+        (n && l.input_size != l.hidden_size))
+      return fail(TG_BAD_ARGUMENT, "stack: expected layer %d in one direction, of the first one's cell, dtype and size, for %s", n, k->name);
+  }
+  const tg_layer &first = packed[0]->layer;
+  if (linear && (linear->kernels != k || linear->dtype != first.dtype || linear->k != first.hidden_size))
+    return fail(TG_BAD_ARGUMENT, "stack: expected a linear layer of %lld numbers, got %lld", (long long)first.hidden_size, (long long)linear->k);
+  return guarded([&] {
+    auto made = std::make_unique<tg_stack>();
+    made->kernels = k;
+    for (int32_t n = 0; n < count; ++n) {
+      const tg_layer &l = packed[n]->layer;
+      const tg::Layout layout = tg::layout_of(l, *k, false);
+      made->layers.push_back({l.cell, l.input_size, l.hidden_size, layout.blocks, layout.h_row, layout.kept_row, packed[n]->weights[0]});
+    }
+    tg::Stack &s = made->stack;
+    s = {first.dtype, count, made->layers.data(), codes, first.input_size, vectors, nullptr, linear ? linear->n : 0, linear ? linear->memory : nullptr};
+    /* Few codes: the product of each with its vector is kept instead, a row of sums for a matrix. */
+    constexpr size_t most = size_t(1) << 22;
+    const size_t row = size_t(made->layers[0].kept_row) * number_bytes(first), bytes = size_t(codes) * row;
+    if (!codes || bytes > most || !first.input_size) return *stack = made.release(), TG_OK;
+    made->memory = static_cast<char *>(std::aligned_alloc(64, size_t(tg::round_up(int64_t(bytes)))));
+    if (!made->memory) return fail(TG_NO_MEMORY, "stack: expected %zu bytes, got none", bytes);
+    for (int64_t code = 0; code < codes; ++code)
+      k->step_sums(first.dtype, made->layers[0], static_cast<const char *>(vectors) + size_t(code * first.input_size) * number_bytes(first),
+                   made->memory + size_t(code) * row);
+    s.sums = made->memory;
+    *stack = made.release();
+    return TG_OK;
+  });
+}
+
+void tg_free_stack(tg_stack *stack) { delete stack; }
+
+tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, void *c, void *y) {
+  if (!stack || !h || !y || (stack->layers[0].cell == TG_LSTM) != (c != nullptr))
+    return fail(TG_BAD_ARGUMENT, "step: expected a stack, h, y, and c of the LSTM alone, got NULL%s", "");
+  const tg::Stack &s = stack->stack;
+  if (!x && (code < 0 || code >= s.codes) && (s.codes || s.embedding))
+    return fail(TG_BAD_ARGUMENT, "step: expected x, or a code from 0 to %lld, got %lld", (long long)s.codes - 1, (long long)code);
+  thread_local struct {
+    std::unique_ptr<char, decltype(&std::free)> data{nullptr, &std::free};
+    size_t bytes = 0;
+  } work;
+  const size_t bytes = size_t(tg::step_work(s)) * (s.dtype == TG_F32 ? 4 : 8);
+  if (work.bytes < bytes) {
+    work.data.reset(static_cast<char *>(std::aligned_alloc(64, size_t(tg::round_up(int64_t(bytes))))));
+    work.bytes = work.data ? bytes : 0;
+    if (!work.data) return fail(TG_NO_MEMORY, "step: expected %zu bytes, got none", bytes);
+  }
+  stack->kernels->step(s, x, code, h, c, y, work.data.get());
+  return TG_OK;
+}
+
+tg_status tg_draw(int32_t dtype, int64_t n, const void *logits, const uint8_t *forbidden, double temperature, double u, double *work,
+                  int64_t *code) {
+  if (n < 0 || (n && !logits) || !work || !code || !(temperature > 0) || !(u >= 0 && u < 1) || (dtype != TG_F32 && dtype != TG_F64))
+    return fail(TG_BAD_ARGUMENT, "draw: expected logits, a temperature above 0 and a number from 0 to below 1, got %g and %g", temperature, u);
+  *code = dtype == TG_F32 ? drawn(n, static_cast<const float *>(logits), forbidden, temperature, u, work)
+                          : drawn(n, static_cast<const double *>(logits), forbidden, temperature, u, work);
+  return TG_OK;
 }
 
 tg_status tg_softmax(int32_t dtype, int64_t m, int64_t k, const int64_t *lengths, const void *x, void *y) {

@@ -4,6 +4,7 @@
 #include "generic.h"
 #include "pack.h"
 #include "primitives.h"
+#include "step.h"
 #include "crf.h"
 
 namespace {
@@ -125,6 +126,55 @@ int64_t generic_scratch_bytes(const GenericJob &job, const Group &group, bool ba
   return arena.used;
 }
 
+template <class F> void with_step_types(int dtype, int cell, F f) {
+  if (dtype == TG_F32) with_cell<float>(cell, f);
+  else with_cell<double>(cell, f);
+}
+
+void step_sums(int dtype, const tg::StepLayer &layer, const void *x, void *to) {
+  const FlushDenormals mode;
+  with_step_types(dtype, layer.cell, [&](auto number, auto cell) {
+    using T = decltype(number);
+    Step<T, decltype(cell)>::sums_of_x(layer, static_cast<const T *>(x), static_cast<T *>(to));
+  });
+}
+
+template <class T> void step_of(const tg::Stack &stack, const T *x, int64_t code, T *h, T *c, T *y, T *work) {
+  const int64_t row = stack.layers[0].h_row, size = stack.layers[0].hidden_size;
+  T *before = work, *c_padded = work + row, *after = work + 2 * row; /* one `after` a layer */
+  const T *sums = nullptr;
+  if (!x && stack.sums) sums = static_cast<const T *>(stack.sums) + code * stack.layers[0].kept_row;
+  else if (!x) x = static_cast<const T *>(stack.vectors) + code * stack.embedding;
+  for (int32_t k = 0; k < stack.count; ++k, after += row) {
+    const tg::StepLayer &layer = stack.layers[k];
+    T *own_h = h + k * size, *own_c = c ? c + k * size : nullptr;
+    std::memcpy(before, own_h, size_t(size) * sizeof(T));
+    std::memset(before + size, 0, size_t(row - size) * sizeof(T));
+    if (own_c && row != size) {
+      std::memcpy(c_padded, own_c, size_t(size) * sizeof(T));
+      std::memset(c_padded + size, 0, size_t(row - size) * sizeof(T));
+    }
+    T *stepped_c = row == size ? own_c : c_padded;
+    with_cell<T>(layer.cell, [&](auto, auto cell) {
+      Step<T, decltype(cell)>::run(layer, sums ? nullptr : x, sums ? sums : static_cast<const T *>(layer.weights.start), before, after, stepped_c);
+    });
+    std::memcpy(own_h, after, size_t(size) * sizeof(T));
+    if (own_c && row != size) std::memcpy(own_c, c_padded, size_t(size) * sizeof(T));
+    x = after;
+    sums = nullptr;
+  }
+  if (stack.linear) linear_of<T>(1, stack.outputs, size, x, size, static_cast<const T *>(stack.linear), y, stack.outputs);
+  else std::memcpy(y, x, size_t(size) * sizeof(T));
+}
+
+void step(const tg::Stack &stack, const void *x, int64_t code, void *h, void *c, void *y, void *work) {
+  const FlushDenormals mode;
+  if (stack.dtype == TG_F32)
+    step_of(stack, static_cast<const float *>(x), code, static_cast<float *>(h), static_cast<float *>(c), static_cast<float *>(y), static_cast<float *>(work));
+  else
+    step_of(stack, static_cast<const double *>(x), code, static_cast<double *>(h), static_cast<double *>(c), static_cast<double *>(y), static_cast<double *>(work));
+}
+
 double peak(int64_t rounds) {
   constexpr int chains = registers == 32 ? 24 : 12;
   V<float> sum[chains];
@@ -149,5 +199,5 @@ namespace tg {
 extern const Kernels TG_NAME(kernels_, TG_ISA_NAME);
 const Kernels TG_NAME(kernels_, TG_ISA_NAME) = {
     TG_STRING(TG_ISA_NAME), {lanes<float>, lanes<double>}, forward, backward, pack, scratch_bytes,
-    pack_linear, linear, softmax, norm, pool, weigh, apply, crf, peak, generic_forward, generic_backward, generic_scratch_bytes};
+    pack_linear, linear, softmax, norm, pool, weigh, apply, crf, step, step_sums, peak, generic_forward, generic_backward, generic_scratch_bytes};
 }  // namespace tg

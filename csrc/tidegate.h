@@ -89,6 +89,19 @@ tg_status tg_pack(const tg_layer *layer, tg_packed **packed); /* reads cell, dty
 void tg_unpack(tg_packed *packed);                            /* frees; NULL is allowed */
 tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out); /* weights not read */
 
+/* Layers one above the other in one direction, for single steps of one row: the bits of tg_forward_packed, the cost of reading the
+ * weights. Packed weights and `vectors` are borrowed: they stay until tg_free_stack. Read only; safe to share between threads. */
+typedef struct tg_stack tg_stack;
+typedef struct tg_packed_linear tg_packed_linear;
+/* packed: `count` >= 1 layers of one direction, dtype and hidden size, each reading the one below. vectors: real [codes, I], an
+ * embedding that the first layer reads, or NULL: it reads x. linear: of the last state, or NULL. */
+tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t codes, const void *vectors, const tg_packed_linear *linear,
+                        tg_stack **stack);
+void tg_free_stack(tg_stack *stack); /* NULL is allowed */
+/* h, c real [count, H], stepped in place; c of the LSTM alone, else NULL. x real [I], or NULL for a stack of codes, 0 <= code < codes.
+ * y real [H], or [N] of the linear layer. The state is untouched where the status is not TG_OK. */
+tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, void *c, void *y);
+
 /* Layers that need more than one product and one pointwise phase a step; slower a step than the fused loop. Any cell runs here.
  * P = proj_size, or H without projection: then h0, hn, dhn, dh0 are [D,B,P], y and dy [B,T,D*P], weight_hh [G,P]; c is [D,B,H].
  * zone_h, zone_c, drop_h and batch_sizes must be NULL, recompute 0.
@@ -114,7 +127,6 @@ tg_status tg_generic_backward(const tg_layer *layer, const tg_extras *extras, co
 /* Primitives of the running half. Rows do not depend on each other; sums run over k = 0..K-1 in one chain. */
 
 /* A linear layer laid out once: w [N,K], b [N] or NULL. */
-typedef struct tg_packed_linear tg_packed_linear;
 tg_status tg_pack_linear(int32_t dtype, int64_t n, int64_t k, const void *w, const void *b, tg_packed_linear **packed);
 void tg_unpack_linear(tg_packed_linear *packed); /* frees; NULL is allowed */
 /* y [M,N] = x [M,K] w^T + b. x_row, y_row: strides of rows. */
@@ -132,6 +144,11 @@ tg_status tg_pool(int32_t dtype, int32_t pooling, int64_t b, int64_t t, int64_t 
 
 /* The sum over time of x (b, t, c) times w (b, t): y (b, c), step after step from 0; 0 for rows of length 0. lengths as above. */
 tg_status tg_weigh(int32_t dtype, int64_t b, int64_t t, int64_t c, const int64_t *lengths, const void *w, const void *x, void *y);
+/* The code that a number u in [0, 1) draws from softmax(logits [N] / temperature), temperature > 0, without the codes whose byte of
+ * `forbidden` [N] (or NULL) is not 0: the first whose cumulated probability exceeds u. In float64, in order; work [N] is overwritten.
+ * *code = -1 where a logit is NaN or no code's logit is finite. */
+tg_status tg_draw(int32_t dtype, int64_t n, const void *logits, const uint8_t *forbidden, double temperature, double u, double *work,
+                  int64_t *code);
 /* A linear-chain conditional random field over scores [B,T,K]; transitions [K,K], from row to column; start, end [K]. Every pointer is
  * dense; lengths NULL: every row is full. log_partition [B] out, 0 for rows of length 0. marginals [B,T,K] out, 0 past a row's
  * length, and pairs [B,K,K] out, those of pairs summed over time. Scores are finite, or at least -1e30. */

@@ -284,6 +284,86 @@ void check_packed(const Case &c, Inputs in) {
   expect(tg_forward(&packed.layer, &out) == TG_BAD_ARGUMENT && std::strstr(tg_message(), "batch_sizes"), c.name() + ": rising sizes are refused");
 }
 
+/* Layers one above the other, step by step from a state, against the layers one after the other over the whole sequence. */
+template <class T> void check_stack(int cell, int32_t layers, int64_t input_size, int64_t hidden_size, int64_t codes, int64_t outputs) {
+  const int dtype = sizeof(T) == 4 ? TG_F32 : TG_F64;
+  const int64_t steps = 9, g = (cell == TG_LSTM ? 4 : cell == TG_GRU ? 3 : 1) * hidden_size;
+  const auto numbers = [](int64_t n) {
+    const std::vector<double> from = draw(n);
+    return std::vector<T>(from.begin(), from.end());
+  };
+  const std::string name = std::string(tg_isa()) + " stack cell " + std::to_string(cell) + " L " + std::to_string(layers) + " I " + std::to_string(input_size) +
+                           " H " + std::to_string(hidden_size) + " V " + std::to_string(codes) + " dtype " + std::to_string(dtype);
+  const std::vector<T> vectors = numbers(codes * input_size), w = numbers(outputs * hidden_size), b = numbers(outputs);
+  std::vector<int64_t> said;
+  std::vector<T> x = numbers(steps * input_size);
+  for (int64_t t = 0; codes && t < steps; ++t) {
+    said.push_back(int64_t(generator() % uint64_t(codes)));
+    std::copy_n(vectors.begin() + said.back() * input_size, input_size, x.begin() + t * input_size);
+  }
+  std::vector<T> h = numbers(layers * hidden_size), c = numbers(layers * hidden_size), below = x, hn = h, cn = c;
+  std::vector<tg_packed *> packed(size_t(layers), nullptr);
+  for (int32_t n = 0; n < layers; ++n) {
+    const int64_t size = n ? hidden_size : input_size;
+    const std::vector<T> w_ih = numbers(g * size), w_hh = numbers(g * hidden_size), b_ih = numbers(g), b_hh = numbers(g);
+    tg_layer l = {};
+    l.cell = cell, l.dtype = dtype, l.directions = 1, l.batch = 1, l.steps = steps, l.input_size = size, l.hidden_size = hidden_size;
+    l.x = below.data(), l.x_batch = steps * size, l.x_step = size;
+    l.weight_ih[0] = w_ih.data(), l.weight_hh[0] = w_hh.data(), l.bias_ih[0] = b_ih.data(), l.bias_hh[0] = b_hh.data();
+    l.h0 = h.data() + n * hidden_size, l.c0 = cell == TG_LSTM ? c.data() + n * hidden_size : nullptr;
+    expect(tg_pack(&l, &packed[size_t(n)]) == TG_OK, name + ": " + tg_message());
+    std::vector<T> y(size_t(steps * hidden_size));
+    const tg_outputs out = {y.data(), steps * hidden_size, hidden_size, hn.data() + n * hidden_size,
+                            cell == TG_LSTM ? cn.data() + n * hidden_size : nullptr, nullptr};
+    expect(tg_forward_packed(&l, packed[size_t(n)], &out) == TG_OK, name + ": " + tg_message());
+    below = y;
+  }
+  tg_packed_linear *linear = nullptr;
+  std::vector<T> wanted = below;
+  if (outputs) {
+    expect(tg_pack_linear(dtype, outputs, hidden_size, w.data(), b.data(), &linear) == TG_OK, name + ": " + tg_message());
+    wanted.assign(size_t(steps * outputs), T(0));
+    expect(tg_linear_packed(steps, below.data(), hidden_size, linear, wanted.data(), outputs) == TG_OK, name + ": " + tg_message());
+  }
+  tg_stack *stack = nullptr;
+  expect(tg_make_stack(layers, packed.data(), codes, codes ? vectors.data() : nullptr, linear, &stack) == TG_OK, name + ": " + tg_message());
+  const int64_t width = outputs ? outputs : hidden_size;
+  T *cells = cell == TG_LSTM ? c.data() : nullptr;
+  std::vector<T> y(static_cast<size_t>(width));
+  bool same = true;
+  for (int64_t t = 0; t < steps; ++t) {
+    const tg_status status = codes ? tg_step(stack, nullptr, said[size_t(t)], h.data(), cells, y.data())
+                                   : tg_step(stack, x.data() + t * input_size, -1, h.data(), cells, y.data());
+    same = same && status == TG_OK && std::equal(y.begin(), y.end(), wanted.begin() + t * width);
+  }
+  expect(same && h == hn && (!cells || c == cn), name + ": steps have the bits of the sequence");
+  const std::vector<T> before = h;
+  if (codes) expect(tg_step(stack, nullptr, codes, h.data(), cells, y.data()) == TG_BAD_ARGUMENT && h == before, name + ": a code too large is refused");
+  tg_free_stack(stack);
+  tg_unpack_linear(linear);
+  for (tg_packed *each : packed) tg_unpack(each);
+}
+
+void check_stacks() {
+  for (int cell = TG_RNN_TANH; cell <= TG_GRU; ++cell)
+    for (int64_t hidden_size : {1, 7, 16, 33, 100}) {
+      check_stack<float>(cell, 2, 5, hidden_size, 6, 9);
+      check_stack<float>(cell, 1, 5, hidden_size, 0, 0);
+      check_stack<double>(cell, 3, 0, hidden_size, 0, 3);
+    }
+  check_stack<float>(TG_LSTM, 1, 3, 64, 17000, 5); /* too many codes to keep their products */
+  const float logits[4] = {0.f, 1.f, 2.f, -INFINITY};
+  const uint8_t forbidden[4] = {0, 1, 0, 0};
+  double work[4];
+  int64_t code = 7;
+  const double first = 1.0 / (1.0 + std::exp(2.0)); /* of code 0 beside code 2 */
+  for (const auto &[u, wanted] : {std::pair<double, int64_t>{0.0, 0}, {first - 1e-12, 0}, {first + 1e-12, 2}, {1.0 - 1e-16, 2}})
+    expect(tg_draw(TG_F32, 4, logits, forbidden, 1.0, u, work, &code) == TG_OK && code == wanted, "draw");
+  const double bad[2] = {0.0, NAN};
+  expect(tg_draw(TG_F64, 2, bad, nullptr, 1.0, 0.5, work, &code) == TG_OK && code == -1, "draw: NaN");
+  expect(tg_draw(TG_F32, 4, logits, nullptr, 0.0, 0.5, work, &code) == TG_BAD_ARGUMENT, "draw: temperature 0");
+}
+
 /* Some numbers of each input are moved up and down; the change of a random sum of the outputs is the gradient. */
 void check_gradients(const Case &c, Inputs in) {
   const Outputs shape = slow(c, in);
@@ -556,6 +636,7 @@ int main(int argc, char **argv) {
     }
     check_crf<float>(2e-5);
     check_crf<double>(1e-12);
+    check_stacks();
   }
   check_refusals();
   check_changing_threads();

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -267,10 +267,6 @@ class Packed:
         """`tg_forward_packed`: the weights of `call` are not read."""
         _checked_call("forward_packed", call, self._packed, y, y_batch, y_step, hn, cn)
 
-    def prepared(self, call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int) -> Callable[[], None]:
-        """The same call, to be made often: its arrays must stay where they are."""
-        return partial(require().forward_packed, tuple(call), self._packed, y, y_batch, y_step, hn, cn)
-
 
 @final
 class PackedLinear:
@@ -301,13 +297,26 @@ class PackedLinear:
             _Core.module.linear(y.size // self.outputs, address(rows), self.inputs, self._packed, address(y), self.outputs)
         return y
 
-    def prepared(self, x: Floats, y: Floats) -> Callable[[], None]:
-        """`y[...] = self(x)`, to be made often: both arrays are dense and must stay. Raises: ShapeError."""
-        rows = x.size // max(1, self.inputs)
-        dense = all(a.flags.c_contiguous and a.dtype == self.dtype for a in (x, y))
-        if not dense or x.shape[-1] != self.inputs or y.shape != (*x.shape[:-1], self.outputs):
-            raise ShapeError(f"x, y: expected dense (..., {self.inputs}) and (..., {self.outputs}), got {x.shape} and {y.shape}")
-        return partial(require().linear, rows, address(x), self.inputs, self._packed, address(y), self.outputs)
+
+@final
+class Stack:
+    """Layers one above the other in one direction, for single steps of one row: the bits of `Packed.forward`, at once.
+
+    Args:  layers: laid out, each reading the one below. vectors: (V, I) dense, an embedding that the first layer reads; None: it
+        reads numbers. linear: of the last state; None: that state is the output. What is given is kept.
+    """
+
+    def __init__(self, layers: Sequence[Packed], vectors: Floats | None = None, linear: PackedLinear | None = None) -> None:
+        self._vectors, table = vectors, (0, 0) if vectors is None else (len(vectors), address(vectors))
+        self._stack = require().Stack([each._packed for each in layers], *table, None if linear is None else linear._packed)
+
+    def stepper(self, h: Floats, c: Floats | None, y: Floats) -> Callable[[int], None]:
+        """What reads a code, steps h and c (L, H) in place and fills y; or, without vectors, what reads the address of x (I,).
+
+        All dense, of the dtype of the weights; they must stay where they are while it is used.
+        """
+        step = self._stack.step_x if self._vectors is None else self._stack.step_code
+        return partial(step, address(h), 0 if c is None else address(c), address(y))
 
 
 def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
@@ -324,6 +333,23 @@ def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
         held = 0 if counts is None else address(counts)
         require().softmax(DTYPES[x.dtype.name], y.size // x.shape[-1], x.shape[-1], held, address(rows), address(y))
     return y
+
+
+def drawer(forbidden: npt.NDArray[np.bool_], temperature: float) -> Callable[[Floats, float], int]:
+    """What draws a code from softmax(logits / temperature), in float64 and in order: from (V,) dense logits and a number u.
+
+    The first code whose cumulated probability exceeds u, 0 <= u < 1; -1 for NaN, +Inf, or where no code can be drawn. Not for two
+    threads at once.
+    Args:  forbidden: (V,) bool, True where a code may not be drawn; copied. temperature: above 0.
+    """
+    held, work = np.array(forbidden, np.bool_), np.empty(len(forbidden), np.float64)
+    draw = partial(require().draw, len(held), address(held), temperature, address(work))
+
+    def drawn(logits: Floats, u: float, _held: object = (held, work)) -> int:
+        code: int = draw(logits, u)
+        return code
+
+    return drawn
 
 
 def norm(x: Floats, gain: Floats, bias: Floats, eps: float) -> Floats:

@@ -1,4 +1,4 @@
-"""The short way of drawing: code for code what distribution() and draw() give from the same generator, refusals included."""
+"""The short way of drawing: the codes that distribution() and draw() give from the same generator, refusals included."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate import native
 from tidegate.decode.next_code import NextCode
 from tidegate.decode.sampling import Sampling, distribution, draw
 from tidegate.errors import DataError, ShapeError
@@ -44,27 +45,28 @@ def test_the_same_codes_as_the_slow_twin(size: int, seed: int, spread: float, dt
         history.append(wanted)
 
 
-def test_the_probabilities_of_the_short_way_have_the_bits_of_the_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A uniform number just below, and at, each cumulated mass of the slow twin: one bit off would draw another code."""
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+def test_the_short_way_cuts_where_the_slow_one_cuts() -> None:
+    """A uniform number a little below, and above, each cumulated mass of the slow twin."""
     rng = np.random.default_rng(0)
     forbidden = np.zeros(66, np.bool_)
     forbidden[0] = True
 
-    class Fixed:
-        def __init__(self) -> None:
-            self.value = 0.0
-
-        def random(self) -> float:
-            return self.value
-
     for temperature in (0.7, 1.0):
-        options, fixed = Sampling(temperature=temperature), Fixed()
-        drawer = NextCode(options, forbidden, [], fixed)  # type: ignore[arg-type]  # stands for a generator
+        short = native.drawer(forbidden, temperature)
         for _ in range(20):
             logits = rng.normal(0, 3, 66).astype(np.float32)
-            mass = np.cumsum(distribution(logits[None], None, options, forbidden), axis=1)[0]
-            for fixed.value in np.concatenate([mass[mass < 1.0], np.nextafter(mass[mass > 0.0], 0.0)]):
-                assert drawer._short(logits) == int((mass <= fixed.value * mass[-1]).sum())
+            mass = np.cumsum(distribution(logits[None], None, Sampling(temperature=temperature), forbidden), axis=1)[0]
+            for u in np.concatenate([mass + 1e-13, mass - 1e-13]):
+                if 0.0 <= u < 1.0:
+                    assert short(logits, u) == int((mass <= u).sum())
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+@pytest.mark.parametrize("logits", [np.zeros(4, np.float32), np.zeros(5, np.int64), np.zeros((5, 2), np.float64)[:, 0]])
+def test_the_core_draws_from_dense_numbers_of_the_right_length(logits: np.ndarray) -> None:
+    with pytest.raises((ValueError, BufferError)):
+        native.drawer(np.zeros(5, np.bool_), 1.0)(logits, 0.5)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -17,13 +17,13 @@ V, E, H = 11, 6, 17
 CODES = [int(code) for code in np.random.default_rng(4).integers(0, V, 40)]
 
 
-def net(cell: str = "lstm", layers: int = 2, *, norm: bool = False, bias: bool = True) -> Spec:
+def net(cell: str = "lstm", layers: int = 2, *, norm: bool = False, bias: bool = True, h: int = H, v: int = V) -> Spec:
     blocks: list[Block] = [
-        Embed(name="e", inputs=("tokens",), num_embeddings=V, embedding_dim=E),
+        Embed(name="e", inputs=("tokens",), num_embeddings=v, embedding_dim=E),
         Dropout(name="d", inputs=("e",), p=0.5, locked=True),
-        Recurrent(name="r", inputs=("d",), cell=cell, input_size=E, hidden_size=H, num_layers=layers),
-        *([Norm(name="n", inputs=("r",), size=H)] if norm else []),
-        Linear(name="out", inputs=("n" if norm else "r",), input_size=H, output_size=V, bias=bias),
+        Recurrent(name="r", inputs=("d",), cell=cell, input_size=E, hidden_size=h, num_layers=layers),
+        *([Norm(name="n", inputs=("r",), size=h)] if norm else []),
+        Linear(name="out", inputs=("n" if norm else "r",), input_size=h, output_size=v, bias=bias),
     ]
     return Spec(inputs=(Port(name="tokens", size=1, shape="tokens"),), blocks=tuple(blocks), outputs=("out",))
 
@@ -55,6 +55,18 @@ def test_a_prepared_step_has_the_bits_of_the_sequence(cell: str, layers: int, dt
     assert isinstance(own.ops, NativeOps)
     assert isinstance(followed(own, own.initial_state()).__self__, follow._Chain)
     check(own)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+@pytest.mark.parametrize("h", [1, 8, 16, 32, 64, 80, 100, 112, 150])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "lstm", "gru"])
+def test_blocks_of_units_side_by_side_have_the_bits_of_the_sequence(cell: str, h: int) -> None:
+    check(predictor(net(cell, 2, h=h), core=True))
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the native core")
+def test_a_vocabulary_too_large_to_keep_its_products_has_the_same_bits() -> None:
+    check(predictor(net(v=20_000, h=64), core=True))
 
 
 @pytest.mark.parametrize("core", [False, None])

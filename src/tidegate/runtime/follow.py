@@ -13,7 +13,7 @@ import numpy as np
 
 from tidegate.blocks.weights import Floats
 from tidegate.errors import ShapeError
-from tidegate.runtime.native_ops import NativeOps, Prepared, prepared_linear, prepared_steps
+from tidegate.runtime.native_ops import NativeOps, prepared_codes
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import Block, Dropout, Embed, Linear, Recurrent, weight_name
 
@@ -68,30 +68,22 @@ class _Whole:
 
 @final
 class _Chain:
-    """Embedding, recurrent layers, linear layer. The state goes to and fro between two buffers."""
+    """Embedding, recurrent layers, linear layer."""
 
     def __init__(self, net: Predictor, ops: NativeOps, chain: tuple[Embed, Recurrent, Linear], state: Floats) -> None:
         embed, read, out = chain
         weights = net.weights
         own = {name: weights[f"{read.name}.{name}"] for name in read.parameters()}
-        self._table = weights[weight_name(embed, "weight")]
-        dtype = self._table.dtype
-        self._x = np.empty((1, 1, embed.embedding_dim), dtype)
+        vectors = weights[weight_name(embed, "weight")]
         parts = net.state_parts(state)
-        begun = {part: parts[f"{read.name}.{part}"].copy() for part in read.state()}
-        held = (begun, {part: np.empty_like(value) for part, value in begun.items()})
-        layers, y = prepared_steps(ops, read, own, self._x, held)
-        self._logits = np.empty((1, 1, out.output_size), dtype)
-        last = prepared_linear(ops, weights[weight_name(out, "weight")], weights.get(f"{out.name}.bias"), y, self._logits)
-        self._turns: tuple[tuple[Prepared, ...], ...] = tuple((*own_turn, last) for own_turn in layers)
-        self._turn = 0
+        begun = {part: parts[f"{read.name}.{part}"][:, 0].copy() for part in read.state()}
+        linear = weights[weight_name(out, "weight")], weights.get(f"{out.name}.bias")
+        self._step, self._logits = prepared_codes(ops, read, own, vectors, linear, begun)
+        self._codes = len(vectors)
 
     def push(self, code: int) -> Floats:
-        if not 0 <= code < len(self._table):
-            raise ShapeError(f"code: expected 0 to {len(self._table) - 1}, got {code}")
-        self._x[0, 0] = self._table[code]
-        for call in self._turns[self._turn]:
-            call.run()
-        self._turn = 1 - self._turn
-        found: Floats = self._logits[0, 0]
-        return found
+        if not 0 <= code < self._codes:
+            raise ShapeError(f"code: expected 0 to {self._codes - 1}, got {code}")
+        self._step(code)
+        logits: Floats = self._logits
+        return logits

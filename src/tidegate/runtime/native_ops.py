@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 
@@ -21,13 +21,6 @@ from tidegate.runtime.arrays import ArrayOps
 from tidegate.spec import Recurrent
 
 NORM_EPSILON = 1e-5
-
-
-class Prepared(NamedTuple):
-    """A call of the core whose arrays stay where they are: `run()` again whenever the numbers in them have changed."""
-
-    run: Callable[[], None]
-    arrays: tuple[Array, ...]  # what it reads and writes, kept alive
 
 
 @final
@@ -185,17 +178,6 @@ class _Layer:
         self._packed.forward(call, address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
         return y
 
-    def prepared(self, x: Array, start: Mapping[str, Array], ends: Mapping[str, Array], y: Array) -> Prepared:
-        """`forward` over arrays that stay: all dense and of this layer's dtype and sizes. Raises: ShapeError."""
-        arrays = (x, *start.values(), *ends.values(), y)
-        if x.shape[2] != self.input_size or not all(a.flags.c_contiguous and a.dtype == self.dtype for a in arrays):
-            raise ShapeError(f"x: expected dense (B, T, {self.input_size}) of {self.dtype}, got {x.shape} of {x.dtype}")
-        batch, steps, size = x.shape
-        states = _place(start.get("h")), _place(start.get("c"))
-        call = self._call((batch, steps), 0, (address(x), steps * size, size), self._no_weights, states)
-        ends_at = address(ends["h"]), _place(ends.get("c"))
-        return Prepared(self._packed.prepared(call, address(y), steps * y.shape[2], y.shape[2], *ends_at), arrays)
-
     def _call(
         self, extent: tuple[int, int], lengths: int, x: tuple[int, int, int], weights: tuple[int, ...], states: tuple[int, int]
     ) -> native.LayerCall:
@@ -203,32 +185,29 @@ class _Layer:
         return native.LayerCall(self._cell, self._kind, self.directions, 0, *sizes, lengths, *x, weights, *states, 0, 0, 1, 0)
 
 
-def prepared_steps(
+def prepared_codes(
     ops: NativeOps,
     block: Recurrent,
     weights: Mapping[str, Array],
-    x: Array,
-    states: tuple[Mapping[str, Array], Mapping[str, Array]],
-) -> tuple[tuple[tuple[Prepared, ...], tuple[Prepared, ...]], Array]:
-    """One step of one row, layer after layer, from the first of two states to the second; and the way back.
+    vectors: Array,
+    linear: tuple[Array, Array | None],
+    state: State,
+) -> tuple[Callable[[int], None], Array]:
+    """Single steps of one row through an embedding, a block in one direction and a linear layer: one call of the core.
 
-    Args:  x: (1, 1, I), read at every call. states: (L, 1, H) a part, contiguous, of the dtype of the weights.
-    Returns: the calls of both ways; y (1, 1, H), the same for both.
+    Args:  vectors: (V, I) dense. linear: weight and bias. state: (L, H) a part, dense, of the weights' dtype; stepped in place.
+    Returns: what reads the next code; its output (N,), which it overwrites. Both hold what they need.
     """
-    ways: tuple[list[Prepared], list[Prepared]] = ([], [])
-    for index, layer in enumerate(ops._layers(block, weights)):
-        rows = slice(index, index + 1)
-        y = np.empty((1, 1, layer.hidden_size), layer.dtype)
-        for way, (old, new) in zip(ways, (states, states[::-1]), strict=True):
-            given, ends = ({part: value[rows] for part, value in state.items()} for state in (old, new))
-            way.append(layer.prepared(x, given, ends, y))
-        x = y
-    return (tuple(ways[0]), tuple(ways[1])), x
+    layers, weight = ops._layers(block, weights), linear[0]
+    stack = native.Stack([layer._packed for layer in layers], vectors, ops._packed_linear(*linear))
+    y = np.empty(len(weight), layers[0].dtype)
+    held = (stack, y, *state.values())  # addresses do not keep arrays alive
+    step = stack.stepper(state["h"], state.get("c"), y)
 
+    def push(code: int, _held: object = held) -> None:
+        step(code)
 
-def prepared_linear(ops: NativeOps, weight: Array, bias: Array | None, x: Array, y: Array) -> Prepared:
-    """`NativeOps.linear` from one dense array into another."""
-    return Prepared(ops._packed_linear(weight, bias).prepared(x, y), (x, y))
+    return push, y
 
 
 def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:
