@@ -174,6 +174,15 @@ class PackedLinear {
   tg_packed_linear *packed_ = nullptr;
 };
 
+bool all_finite(int dtype, const void *data, int64_t n) {
+  const auto sound = [n](const auto *x) {
+    auto sum = x[0] - x[0]; /* 0, or NaN from the first NaN or Inf on */
+    for (int64_t k = 1; k < n; ++k) sum += x[k] - x[k];
+    return sum == 0;
+  };
+  return n == 0 || (dtype == TG_F32 ? sound(static_cast<const float *>(data)) : sound(static_cast<const double *>(data)));
+}
+
 /* Layers for single steps; keeps what it borrows. */
 class Stack {
  public:
@@ -189,6 +198,8 @@ class Stack {
   ~Stack() { tg_free_stack(stack_); }
   Stack(const Stack &) = delete;
   Stack &operator=(const Stack &) = delete;
+  const tg_stack *get() const { return stack_; }
+  double work() const { return work_; }
   void step(uintptr_t x, int64_t code, uintptr_t h, uintptr_t c, uintptr_t y) const {
     check(unlocked(work_, [&] { return tg_step(stack_, pointer(x), code, pointer<void *>(h), pointer<void *>(c), pointer<void *>(y)); }));
   }
@@ -199,6 +210,88 @@ class Stack {
   double work_ = 0;
   tg_stack *stack_ = nullptr;
 };
+
+/* One stream through a stack that reads x: the state, and what a step costs in Python but the kernel itself.
+ *
+ * step(x, out): where x is a dense array of the right dtype and length with finite numbers and `out` one of the outputs', the state is
+ * stepped and `out` returned; where `out` is None a new one is made by `empty()`. Everything else goes to `slow(self, x, out)`. */
+class Stepper {
+ public:
+  Stepper(const Stack &stack, nb::object state, uintptr_t h, uintptr_t c, int dtype, int64_t inputs, int64_t outputs, nb::object empty, nb::object slow)
+      : stack_(stack), state_(state), h_(pointer<void *>(h)), c_(pointer<void *>(c)), dtype_(dtype), inputs_(inputs), outputs_(outputs), empty_(empty), slow_(slow) {}
+
+  static nb::object step(nb::handle_t<Stepper> self, nb::handle x, nb::handle out) {
+    Stepper &own = *nb::inst_ptr<Stepper>(self);
+    Py_buffer in, to;
+    if (own.open(x, &in, own.inputs_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) {
+      const bool sound = all_finite(own.dtype_, in.buf, own.inputs_);
+      nb::object y = !sound ? nb::none() : out.is_none() ? own.empty_() : nb::borrow(out);
+      if (sound && own.open(y, &to, own.outputs_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)) {
+        const tg_status status = unlocked(own.stack_.work(), [&] { return tg_step(own.stack_.get(), in.buf, -1, own.h_, own.c_, to.buf); });
+        PyBuffer_Release(&to);
+        PyBuffer_Release(&in);
+        check(status);
+        ++own.steps_;
+        return y;
+      }
+      PyBuffer_Release(&in);
+    }
+    return own.slow_(self, x, out);
+  }
+
+  int64_t steps() const { return steps_; }
+  nb::object state() const { return state_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+
+ private:
+  friend void step_many(nb::list, nb::handle, nb::handle);
+  bool open(nb::handle array, Py_buffer *view, int64_t length, int flags) const {
+    if (!PyObject_CheckBuffer(array.ptr())) return false;
+    if (PyObject_GetBuffer(array.ptr(), view, flags)) {
+      PyErr_Clear();
+      return false;
+    }
+    const bool fits = view->ndim == 1 && view->shape && view->shape[0] == length && view->format && view->format[0] == (dtype_ == TG_F32 ? 'f' : 'd') && !view->format[1];
+    if (!fits) PyBuffer_Release(view);
+    return fits;
+  }
+  const Stack &stack_; /* kept alive by nanobind */
+  nb::object state_;
+  void *h_, *c_;
+  int dtype_;
+  int64_t inputs_, outputs_, steps_ = 0;
+  bool taken_ = false;
+  nb::object empty_, slow_;
+};
+
+/* Steps streams of one stack; x and y dense [rows, .] of its dtype, checked by the caller. */
+void step_many(nb::list streams, nb::handle x, nb::handle y) {
+  const size_t rows = nb::len(streams);
+  std::vector<Stepper *> own;
+  std::vector<void *> h, c;
+  struct Given { /* marks are taken back whatever happens */
+    std::vector<Stepper *> &own;
+    ~Given() {
+      for (Stepper *each : own) each->taken_ = false;
+    }
+  } given{own};
+  for (nb::handle each : streams) {
+    Stepper *one = nb::inst_ptr<Stepper>(each);
+    if (one->taken_) throw nb::value_error("streams: expected different streams, got one twice");
+    one->taken_ = true;
+    own.push_back(one);
+    if (&one->stack_ != &own[0]->stack_) throw nb::value_error("streams: expected streams of one model, got others");
+    h.push_back(one->h_);
+    if (one->c_) c.push_back(one->c_);
+  }
+  if (!rows) return;
+  const Dense in(x, "x", int64_t(rows) * own[0]->inputs_), out(y, "y", int64_t(rows) * own[0]->outputs_);
+  if (in.dtype() != own[0]->dtype_ || out.dtype() != own[0]->dtype_) throw nb::value_error("x, y: expected the dtype of the weights");
+  if (!all_finite(in.dtype(), in.data(), int64_t(rows) * own[0]->inputs_)) throw nb::value_error("x: expected finite numbers");
+  check(unlocked(double(rows) * own[0]->stack_.work(),
+                 [&] { return tg_step_rows(own[0]->stack_.get(), int64_t(rows), in.data(), nullptr, h.data(), c.empty() ? nullptr : c.data(), const_cast<void *>(out.data())); }));
+  for (Stepper *each : own) ++each->steps_;
+}
 
 void forward(nb::handle call, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t hn, uintptr_t cn, uintptr_t reserve) {
   const tg_layer layer = layer_of(call);
@@ -276,6 +369,12 @@ NB_MODULE(_native, m) {
       .def(nb::init<nb::list, int64_t, uintptr_t, nb::handle>(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
       .def("step_x", [](const Stack &stack, uintptr_t h, uintptr_t c, uintptr_t y, uintptr_t x) { stack.step(x, -1, h, c, y); })
       .def("step_code", [](const Stack &stack, uintptr_t h, uintptr_t c, uintptr_t y, int64_t code) { stack.step(0, code, h, c, y); });
+  nb::class_<Stepper>(m, "Stepper")
+      .def(nb::init<const Stack &, nb::object, uintptr_t, uintptr_t, int, int64_t, int64_t, nb::object, nb::object>(), nb::keep_alive<1, 2>())
+      .def("step", &Stepper::step, nb::arg("x").none(), nb::arg("out").none() = nb::none())
+      .def_prop_ro("state", [](const Stepper &own) { return own.state(); })
+      .def_prop_rw("steps", &Stepper::steps, &Stepper::set_steps);
+  m.def("step_many", &step_many);
   m.def("reserve_bytes", [](nb::handle call) {
     const tg_layer layer = layer_of(call);
     return tg_reserve_bytes(&layer);

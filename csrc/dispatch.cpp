@@ -507,6 +507,8 @@ struct tg_stack {
   const Kernels *kernels;
   tg::Stack stack;
   std::vector<tg::StepLayer> layers;
+  std::vector<const tg_packed *> packed;
+  const tg_packed_linear *linear;
   char *memory;
   ~tg_stack() { std::free(memory); }
 };
@@ -533,8 +535,10 @@ tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t c
     for (int32_t n = 0; n < count; ++n) {
       const tg_layer &l = packed[n]->layer;
       const tg::Layout layout = tg::layout_of(l, *k, false);
+      made->packed.push_back(packed[n]);
       made->layers.push_back({l.cell, l.input_size, l.hidden_size, layout.blocks, layout.h_row, layout.kept_row, packed[n]->weights[0]});
     }
+    made->linear = linear;
     tg::Stack &s = made->stack;
     s = {first.dtype, count, made->layers.data(), codes, first.input_size, vectors, nullptr, linear ? linear->n : 0, linear ? linear->memory : nullptr};
     /* Few codes: the product of each with its vector is kept instead, a row of sums for a matrix. */
@@ -572,6 +576,49 @@ tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, v
   }
   stack->kernels->step(s, x, code, h, c, y, work.data.get());
   return TG_OK;
+}
+
+tg_status tg_step_rows(const tg_stack *stack, int64_t rows, const void *x, const int64_t *codes, void *const *h, void *const *c, void *y) {
+  if (!stack || rows < 0 || (rows && (!h || !y)) || (x != nullptr) == (codes != nullptr) || (rows && (stack->layers[0].cell == TG_LSTM) != (c != nullptr)))
+    return rows == 0 && stack ? TG_OK : fail(TG_BAD_ARGUMENT, "steps: expected a stack, x or codes, h, y, and c of the LSTM alone, got NULL%s", "");
+  const tg::Stack &s = stack->stack;
+  for (int64_t r = 0; codes && r < rows; ++r)
+    if (codes[r] < 0 || codes[r] >= s.codes)
+      return fail(TG_BAD_ARGUMENT, "steps: expected codes from 0 to %lld, got %lld", (long long)s.codes - 1, (long long)codes[r]);
+  if (codes && !s.codes) return fail(TG_BAD_ARGUMENT, "steps: expected x, the stack has no codes%s", "");
+  return guarded([&] {
+    const size_t number = s.dtype == TG_F32 ? 4 : 8, own = size_t(s.layers[0].hidden_size) * number, block = size_t(tg::round_up(int64_t(own) * rows));
+    const size_t given = codes ? size_t(s.embedding) * number : 0, parts = c ? 2 : 1;
+    /* The states of every layer before and after, what a layer says, and the vectors of the codes. */
+    const Memory memory((2 * parts * size_t(s.count) + 1) * block + size_t(tg::round_up(int64_t(given) * rows)) + 64);
+    if (!memory.data()) return fail(TG_NO_MEMORY, "steps: no memory for %lld rows", (long long)rows);
+    char *before = memory.data(), *after = before + parts * block * size_t(s.count), *said = after + parts * block * size_t(s.count), *vectors = said + block;
+    for (int64_t r = 0; codes && r < rows; ++r)
+      std::memcpy(vectors + size_t(r) * given, static_cast<const char *>(s.vectors) + size_t(codes[r]) * given, given);
+    const auto at = [&](char *from, int32_t layer, size_t part) { return from + (size_t(layer) * parts + part) * block; };
+    for (int32_t n = 0; n < s.count; ++n)
+      for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(at(before, n, 0) + size_t(r) * own, static_cast<const char *>(h[r]) + size_t(n) * own, own);
+        if (c) std::memcpy(at(before, n, 1) + size_t(r) * own, static_cast<const char *>(c[r]) + size_t(n) * own, own);
+      }
+    const void *input = codes ? vectors : x;
+    for (int32_t n = 0; n < s.count; ++n) {
+      tg_layer l = stack->packed[size_t(n)]->layer;
+      l.batch = rows, l.steps = 1, l.x = input, l.x_batch = l.x_step = l.input_size;
+      l.h0 = at(before, n, 0), l.c0 = c ? at(before, n, 1) : nullptr;
+      const tg_outputs outputs = {n + 1 == s.count && !s.linear ? y : said, l.hidden_size, l.hidden_size, at(after, n, 0), c ? at(after, n, 1) : nullptr, nullptr};
+      if (const tg_status status = tg_forward_packed(&l, stack->packed[size_t(n)], &outputs); status != TG_OK) return status;
+      input = at(after, n, 0);
+    }
+    if (s.linear)
+      if (const tg_status status = tg_linear_packed(rows, input, s.layers[0].hidden_size, stack->linear, y, s.outputs); status != TG_OK) return status;
+    for (int32_t n = 0; n < s.count; ++n)
+      for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(static_cast<char *>(h[r]) + size_t(n) * own, at(after, n, 0) + size_t(r) * own, own);
+        if (c) std::memcpy(static_cast<char *>(c[r]) + size_t(n) * own, at(after, n, 1) + size_t(r) * own, own);
+      }
+    return TG_OK;
+  });
 }
 
 tg_status tg_draw(int32_t dtype, int64_t n, const void *logits, const uint8_t *forbidden, double temperature, double u, double *work,

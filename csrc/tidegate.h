@@ -102,6 +102,11 @@ void tg_free_stack(tg_stack *stack); /* NULL is allowed */
  * y real [H], or [N] of the linear layer. The state is untouched where the status is not TG_OK. */
 tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, void *c, void *y);
 
+/* The same for `rows` rows, each with a state of its own, in one walk: the bits of tg_step for each. x real [rows, I] dense, or codes
+ * [rows]. h, c: addresses of each row's state, all different. y real [rows, H] or [rows, N], dense. All states are untouched where the
+ * status is not TG_OK. */
+tg_status tg_step_rows(const tg_stack *stack, int64_t rows, const void *x, const int64_t *codes, void *const *h, void *const *c, void *y);
+
 /* Layers that need more than one product and one pointwise phase a step; slower a step than the fused loop. Any cell runs here.
  * P = proj_size, or H without projection: then h0, hn, dhn, dh0 are [D,B,P], y and dy [B,T,D*P], weight_hh [G,P]; c is [D,B,H].
  * zone_h, zone_c, drop_h and batch_sizes must be NULL, recompute 0.

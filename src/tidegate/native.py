@@ -308,14 +308,14 @@ class Stack:
 
     def __init__(self, layers: Sequence[Packed], vectors: Floats | None = None, linear: PackedLinear | None = None) -> None:
         self._vectors, table = vectors, (0, 0) if vectors is None else (len(vectors), address(vectors))
-        self._stack = require().Stack([each._packed for each in layers], *table, None if linear is None else linear._packed)
+        self.core = require().Stack([each._packed for each in layers], *table, None if linear is None else linear._packed)
 
     def stepper(self, h: Floats, c: Floats | None, y: Floats) -> Callable[[int], None]:
         """What reads a code, steps h and c (L, H) in place and fills y; or, without vectors, what reads the address of x (I,).
 
         All dense, of the dtype of the weights; they must stay where they are while it is used.
         """
-        step = self._stack.step_x if self._vectors is None else self._stack.step_code
+        step = self.core.step_x if self._vectors is None else self.core.step_code
         return partial(step, address(h), 0 if c is None else address(c), address(y))
 
 

@@ -84,6 +84,14 @@ class NativeOps(ArrayOps):
                 found = self._recurrent.setdefault(block.name, found)
         return found
 
+    def single_steps(
+        self, block: Recurrent, weights: Mapping[str, Array], vectors: Array | None = None,
+        linear: tuple[Array, Array | None] | None = None,
+    ) -> native.Stack:  # fmt: skip
+        """A block in one direction for single steps. vectors: (V, I) dense, an embedding. linear: weight and bias behind it."""
+        layers = [layer._packed for layer in self._layers(block, weights)]
+        return native.Stack(layers, vectors, None if linear is None else self._packed_linear(*linear))
+
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x))."""
         return native.apply("sigmoid", x)
@@ -198,9 +206,8 @@ def prepared_codes(
     Args:  vectors: (V, I) dense. linear: weight and bias. state: (L, H) a part, dense, of the weights' dtype; stepped in place.
     Returns: what reads the next code; its output (N,), which it overwrites. Both hold what they need.
     """
-    layers, weight = ops._layers(block, weights), linear[0]
-    stack = native.Stack([layer._packed for layer in layers], vectors, ops._packed_linear(*linear))
-    y = np.empty(len(weight), layers[0].dtype)
+    stack = ops.single_steps(block, weights, vectors, linear)
+    y = np.empty(len(linear[0]), vectors.dtype)
     held = (stack, y, *state.values())  # addresses do not keep arrays alive
     step = stack.stepper(state["h"], state.get("c"), y)
 

@@ -1,0 +1,352 @@
+"""The bare recurrent layer, for people who bring their own network. In: weights by PyTorch's names. Out: sequences, single steps.
+
+`Recurrent.run` walks whole sequences, `Recurrent.stream` one sample at a time with the state carried: the same bits either way,
+and for any mix of streams that `step_many` steps at once. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, TypeAlias, cast, final, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate import native
+from tidegate.blocks.weights import Floats
+from tidegate.errors import ConfigError, DataError, ShapeError, TaskError, nearest
+from tidegate.runtime.native_ops import NativeOps
+from tidegate.runtime.predictor import Predictor
+from tidegate.runtime.snapshot import Field, Schema
+from tidegate.spec import GATES, Cell, Port, Spec
+from tidegate.spec import Recurrent as Block
+
+OnBad = Literal["reject", "hold", "reset"]
+State: TypeAlias = "Floats | tuple[Floats, Floats]"
+CELLS: dict[str, Cell] = {"rnn": "rnn_tanh", "rnn_tanh": "rnn_tanh", "rnn_relu": "rnn_relu", "lstm": "lstm", "gru": "gru"}
+NAME = "layer"
+
+
+def checked_policy(on_bad: str) -> OnBad:
+    """What a stream does with NaN and Inf. Raises: ConfigError."""
+    if on_bad not in get_args(OnBad):
+        raise ConfigError(f"on_bad: expected 'reject', 'hold' or 'reset', got {on_bad!r}")
+    return cast("OnBad", on_bad)
+
+
+@final
+class Recurrent:
+    """RNN, LSTM or GRU without a framework; immutable, safe to share between threads.
+
+    Letters: B batch, T time, I input_size, H hidden_size, L layers, D directions, G gates * H.
+
+    Args:  cell: "rnn" (tanh), "rnn_relu", "lstm" or "gru" (reset after the product, as PyTorch's and cuDNN's). weights: as
+        `torch.nn.LSTM(...).state_dict()` names them, float32 or float64: weight_ih_l0 (G, I), weight_hh_l0 (G, H), bias_ih_l0
+        (G,), bias_hh_l0 (G,), then _l1, ..., each also with _reverse for the backward direction. Biases may be left out.
+    Raises: ConfigError, ShapeError that names the weight.
+
+    >>> rng = np.random.default_rng(0)
+    >>> shapes = {"weight_ih_l0": (64, 3), "weight_hh_l0": (64, 16), "bias_ih_l0": (64,), "bias_hh_l0": (64,)}
+    >>> layer = Recurrent("lstm", {name: rng.normal(0, 0.2, shape).astype("float32") for name, shape in shapes.items()})
+    >>> x = rng.normal(size=(10, 3)).astype("float32")
+    >>> y, (h, c) = layer.run(x)
+    >>> stream = layer.stream()
+    >>> bool(np.all(np.stack([stream.step(row) for row in x]) == y))
+    True
+    """
+
+    def __init__(self, cell: str, weights: Mapping[str, npt.ArrayLike]) -> None:
+        if cell not in CELLS:
+            raise ConfigError(f"cell: expected rnn, rnn_relu, lstm or gru, got {cell!r}; {nearest(str(cell), CELLS)}")
+        arrays = _arrays(weights)
+        self.block = _block(CELLS[cell], arrays)
+        port = Port(name="x", size=self.block.input_size)
+        spec = Spec(inputs=(port,), blocks=(self.block,), outputs=(NAME,))
+        self._net = Predictor(spec, {f"{NAME}.{name}": array for name, array in arrays.items()})
+        self._dtype = next(iter(arrays.values())).dtype
+        self._parts = tuple(self.block.state())
+        sizes = (len(self._parts), *self.block.state()["h"])
+        self._schema = Schema("layer", (Field("state", self._dtype.newbyteorder("<").str, sizes),))
+        self._hash = _hash(self.block, arrays)
+        self._empty = partial(np.empty, self.block.hidden_size, self._dtype)
+        self._slow = {policy: partial(_slowly, self, policy) for policy in get_args(OnBad)}
+        self._stack = self._stacked(arrays)
+
+    def __repr__(self) -> str:
+        b = self.block
+        ways = ", bidirectional" if b.bidirectional else ""
+        return f"Recurrent({b.cell!r}, {b.input_size} -> {b.hidden_size}, {b.num_layers} layers{ways}, {self._dtype})"
+
+    @property
+    def input_size(self) -> int:
+        """I."""
+        return self.block.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.block.hidden_size
+
+    def run(self, x: npt.ArrayLike, state: State | None = None, lengths: npt.ArrayLike | None = None) -> tuple[Floats, State]:
+        """Whole sequences, or any piece of them.
+
+        Args:  x: (T, I) or (B, T, I). state: what an earlier call returned; None: zeros. lengths: (B,), 0 <= length <= T; padding
+            is on the right and not read, y is 0 there.
+        Returns: y (T, D*H) or (B, T, D*H), and the state after the last valid step: h (L*D, B, H), of the LSTM (h, c), without B
+            where x has none.
+        Raises: ShapeError.
+        """
+        given = _numbers("x", x, self._dtype)
+        if given.ndim not in (2, 3) or given.shape[-1] != self.input_size:
+            raise ShapeError(f"x: expected (T, {self.input_size}) or (B, T, {self.input_size}), got {given.shape}")
+        single = given.ndim == 2
+        batch = given[None] if single else given
+        began = None if state is None else self._packed(state, len(batch), single=single)
+        known = None if lengths is None else {"x": np.atleast_1d(np.asarray(lengths))}
+        ran = self._net.run({"x": batch}, began, known)
+        y = ran.outputs[NAME]
+        parts = [self._net.state_parts(ran.state)[f"{NAME}.{part}"] for part in self._parts]
+        ends = [part[:, 0] if single else part for part in parts]
+        return y[0] if single else y, (ends[0], ends[1]) if len(ends) == 2 else ends[0]
+
+    def stream(self, state: bytes | None = None, *, on_bad: str = "reject") -> LayerStream:
+        """Follow one sequence a step at a time.
+
+        Args:  state: a snapshot to go on from; None: zeros. on_bad: what a sample with NaN or Inf does: "reject" is an error that
+            leaves the state untouched; "hold" counts it as missing: the state stays, the last output is given again; "reset" goes
+            back to the initial state, whose output is 0.
+        Raises: TaskError for a bidirectional layer; ConfigError; FormatError for what is no snapshot of this layer.
+        """
+        if self.block.bidirectional:
+            raise TaskError(
+                "stream: a bidirectional layer reads the future, so it cannot be stepped; train one with bidirectional=False, or "
+                "use run() on whole sequences"
+            )
+        return LayerStream(self, checked_policy(on_bad), state)
+
+    def step_many(self, streams: Sequence[LayerStream], x: npt.ArrayLike, out: Floats | None = None) -> Floats:
+        """Step any mix of different streams of this layer at once: the bits of stepping each.
+
+        Args:  x: (N, I), a sample for each stream. out: (N, H) dense, filled in; None: a new array.
+        Returns: (N, H).
+        Raises: ShapeError; ConfigError for a stream of another layer or one twice; DataError for NaN or Inf in the sample of a
+            stream that rejects it: no stream is stepped then.
+        """
+        given = np.ascontiguousarray(_numbers("x", x, self._dtype))
+        if given.shape != (len(streams), self.input_size):
+            raise ShapeError(f"x: expected a row for each stream, {(len(streams), self.input_size)}, got {given.shape}")
+        y = self._output(out, (len(streams), self.hidden_size))
+        if any(not isinstance(one, LayerStream) or one._layer is not self for one in streams):
+            raise ConfigError("streams: expected streams of this layer, got others; step each with the layer that made it")
+        if len(set(map(id, streams))) != len(streams):
+            raise ConfigError("streams: expected different streams, got one twice; step it once, then again")
+        bad: list[int] = np.flatnonzero(~np.isfinite(given).all(1)).tolist()
+        for k in bad:
+            if streams[k]._policy == "reject":
+                raise _refused(given[k], f"step_many: row {k}")
+        if not bad:
+            self._step_all([one._core for one in streams], given, y)
+            return y
+        good: list[int] = np.flatnonzero(np.isfinite(given).all(1)).tolist()
+        rows = np.empty((len(good), self.hidden_size), self._dtype)
+        self._step_all([streams[k]._core for k in good], given[good], rows)
+        y[good] = rows
+        for k in bad:
+            y[k] = streams[k].step(given[k])
+        return y
+
+    def _step_all(self, cores: list[Any], x: Floats, y: Floats) -> None:
+        if self._stack is not None:
+            native.require().step_many(cores, x, y)
+            return
+        for core, row, to in zip(cores, x, y, strict=True):
+            to[:] = core.step(row, None)
+
+    def _stacked(self, arrays: Mapping[str, Floats]) -> native.Stack | None:
+        """What steps on the core; None for NumPy, and for two directions."""
+        ops = self._net.ops
+        if self.block.bidirectional or not isinstance(ops, NativeOps):
+            return None
+        return ops.single_steps(self.block, arrays)
+
+    def _stepper(self, state: Floats, policy: OnBad) -> Any:
+        slow = self._slow[policy]
+        if self._stack is None:
+            return _Plain(self._net, state, slow)
+        at = native.address(state)
+        places = (at, at + state[0].nbytes if len(state) > 1 else 0)
+        sizes = (native.DTYPES[self._dtype.name], self.input_size, self.hidden_size)
+        return native.require().Stepper(self._stack.core, state, *places, *sizes, self._empty, slow)
+
+    def _packed(self, state: State, batch: int, *, single: bool) -> Floats:
+        """(B, S) of PyTorch's states. Raises: ShapeError."""
+        parts = state if isinstance(state, tuple) else (state,)
+        rows = self.block.state()["h"]
+        expected = rows if single else (rows[0], batch, rows[1])
+        if len(parts) != len(self._parts) or any(np.shape(part) != expected for part in parts):
+            got = ", ".join(str(np.shape(part)) for part in parts)
+            raise ShapeError(f"state: expected {' and '.join(self._parts)} of {expected}, got {got}; pass on what run() returned")
+        own = [np.asarray(part, self._dtype).reshape(rows[0], batch, rows[1]).swapaxes(0, 1) for part in parts]
+        return np.concatenate([part.reshape(batch, -1) for part in own], 1)
+
+    def _output(self, out: Floats | None, shape: tuple[int, ...]) -> Floats:
+        if out is None:
+            return np.empty(shape, self._dtype)
+        fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == self._dtype
+        if not fits or not out.flags.c_contiguous or not out.flags.writeable:
+            got = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise ShapeError(f"out: expected a dense, writable array {shape} of {self._dtype}, got {got}")
+        return out
+
+
+@final
+class LayerStream:
+    """One sequence, followed: made by `Recurrent.stream`. Not for two threads at once.
+
+    step(x, out=None): one sample in, (I,), the output of the top layer out, (H,): `out` where it is given, else a new array.
+        O(1). Raises ShapeError; DataError for NaN or Inf, which follow the stream's policy: the state is then untouched.
+    """
+
+    __slots__ = ("_core", "_layer", "_policy", "_state", "step")
+
+    step: Callable[..., Floats]
+
+    def __init__(self, layer: Recurrent, policy: OnBad, state: bytes | None = None) -> None:
+        restored = None if state is None else layer._schema.unpack(state, layer._hash)
+        sizes = (len(layer._parts), *layer.block.state()["h"])
+        self._layer, self._policy = layer, policy
+        self._state = np.zeros(sizes, layer._dtype)
+        self._core = layer._stepper(self._state, policy)
+        self.step = self._core.step
+        if restored is not None:
+            self._state[:], self._core.steps = restored.arrays["state"], restored.steps
+
+    @property
+    def steps(self) -> int:
+        """Steps since the initial state."""
+        return int(self._core.steps)
+
+    @property
+    def state(self) -> State:
+        """A copy of the carried state, as `run` takes and returns it for one row: h (L, H), of the LSTM (h, c)."""
+        parts = [part.copy() for part in self._state]
+        return (parts[0], parts[1]) if len(parts) == 2 else parts[0]
+
+    def reset(self) -> None:
+        """Back to the initial state."""
+        self._state[:], self._core.steps = 0, 0
+
+    def copy(self) -> LayerStream:
+        """An independent stream at the same place."""
+        made = LayerStream(self._layer, self._policy)
+        made._state[:], made._core.steps = self._state, self._core.steps
+        return made
+
+    def snapshot(self) -> bytes:
+        """The state as bytes that `Recurrent.stream(state=...)` goes on from, in this process or another: runtime/snapshot."""
+        return self._layer._schema.pack(self._layer._hash, self.steps, {"state": self._state})
+
+
+@final
+class _Plain:
+    """What steps where the core is not installed: the same face as the core's Stepper."""
+
+    def __init__(self, net: Predictor, state: Floats, slow: Callable[[Any, object, object], Floats]) -> None:
+        self._net, self.state, self._slow, self.steps = net, state, slow, 0
+
+    def step(self, x: object, out: object = None) -> Floats:
+        """As the core's: what is not plain goes the slow way, and comes back plain."""
+        fits = isinstance(x, np.ndarray) and x.dtype == self.state.dtype and x.shape == (self._net.spec.inputs[0].size,)
+        if not fits or not isinstance(x, np.ndarray) or not np.isfinite(x).all() or out is not None:
+            return self._slow(self, x, out)
+        ran = self._net.run({"x": x[None, None]}, self.state.reshape(1, -1))
+        self.state[:] = ran.state.reshape(self.state.shape)
+        self.steps += 1
+        y: Floats = ran.outputs[NAME][0, 0]
+        return y
+
+
+def _slowly(layer: Recurrent, policy: OnBad, core: Any, x: object, out: object) -> Floats:
+    """A step whose sample is no dense array of the right dtype, or holds NaN or Inf. Raises: ShapeError, DataError."""
+    given = np.array(_numbers("x", cast("npt.ArrayLike", x), layer._dtype), order="C")
+    if given.shape != (layer.input_size,):
+        raise ShapeError(f"x: expected one sample, ({layer.input_size},), got {given.shape}; the state is untouched")
+    y = layer._output(cast("Floats | None", out), (layer.hidden_size,))
+    if np.isfinite(given).all():
+        y[:] = core.step(given, None)
+        return y
+    if policy == "reject":
+        raise _refused(given, "x")
+    if policy == "reset":
+        core.state[:], core.steps = 0, 0
+    y[:] = core.state[0, -1]  # what the top layer said last
+    return y
+
+
+def _refused(sample: Floats, what: str) -> DataError:
+    bad = int(np.flatnonzero(~np.isfinite(sample))[0])
+    return DataError(
+        f"{what}: expected finite numbers, got {sample[bad]} at place {bad}; the state is untouched. "
+        "Use on_bad='hold' to count such samples as missing."
+    )
+
+
+def _numbers(what: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> Floats:
+    """As an array of the weights' dtype. Raises: ShapeError for what holds no numbers."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"values of {array.dtype}")
+        with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
+            return array.astype(dtype, copy=False)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{what}: expected an array of numbers, got {error}") from error
+
+
+def _arrays(weights: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
+    """Dense arrays of one dtype. Raises: ConfigError, ShapeError."""
+    if not isinstance(weights, Mapping) or not weights:
+        raise ConfigError(f"weights: expected arrays by PyTorch's names (weight_ih_l0, ...), got {type(weights).__name__}")
+    found = {str(name): np.asarray(value) for name, value in weights.items()}
+    dtypes = {array.dtype.name for array in found.values()}
+    if not dtypes <= {"float32", "float64"} or len(dtypes) != 1:
+        raise ShapeError(f"weights: expected all of float32 or all of float64, got {', '.join(sorted(dtypes))}; convert them")
+    for name, array in found.items():
+        if not np.isfinite(array).all():
+            raise ShapeError(f"weights: {name}: expected finite numbers, got NaN or Inf; train or convert it again")
+    return {name: np.ascontiguousarray(array) for name, array in found.items()}
+
+
+def _block(cell: Cell, weights: dict[str, Floats]) -> Block:
+    """The layer that the weights are of; biases that are left out become zeros. Raises: ShapeError."""
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        if name not in weights or weights[name].ndim != 2 or 0 in weights[name].shape:
+            raise ShapeError(f"weights: expected a matrix {name}, got {', '.join(sorted(weights))}")
+    layers = 0
+    while f"weight_ih_l{layers}" in weights:
+        layers += 1
+    hidden, inputs = weights["weight_hh_l0"].shape[1], weights["weight_ih_l0"].shape[1]
+    block = Block(
+        name=NAME, inputs=("x",), cell=cell, input_size=inputs, hidden_size=hidden, num_layers=layers,
+        bidirectional="weight_ih_l0_reverse" in weights,
+    )  # fmt: skip
+    if not any("bias" in name for name in weights):
+        dtype = weights["weight_ih_l0"].dtype
+        weights.update({n: np.zeros(shape, dtype) for n, shape in block.parameters().items() if n.startswith("bias")})
+    expected, got = block.parameters(), {name: array.shape for name, array in weights.items()}
+    wrong = [name for name in sorted({*expected, *got}) if expected.get(name) != got.get(name)]
+    if wrong:
+        rows = f"{GATES[cell]} x {hidden} rows for {cell!r}"
+        said = "; ".join(f"{n}: expected {expected.get(n, 'none')}, got {got.get(n, 'none')}" for n in wrong[:4])
+        raise ShapeError(f"weights: {said} ({rows}); check the cell and the names")
+    return block
+
+
+def _hash(block: Block, weights: Mapping[str, Floats]) -> bytes:
+    digest = hashlib.sha256(f"{block.cell}:{block.num_layers}".encode())
+    for name in sorted(weights):
+        digest.update(f"{name}:{weights[name].dtype.newbyteorder('<').str}:{weights[name].shape};".encode())
+        digest.update(weights[name].astype(weights[name].dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.digest()
