@@ -156,7 +156,7 @@ def test_ten_thousand_random_cases() -> None:
 
 @needs_core
 def test_silence_after_a_signal_costs_no_more_than_a_signal() -> None:
-    """The state decays into denormal numbers, which the core counts as zero (1.2 times, measured in bench/runtime; here loosely)."""
+    """The state decays into denormal numbers, which the core counts as zero : 1.2 times in bench/runtime, loosely here."""
     own = layer("lstm", 16, 32, 1)
     stream, out = own.stream(), np.empty(32, np.float32)
     loud, silent = samples(1, 16)[0], np.zeros(16, np.float32)
