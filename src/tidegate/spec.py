@@ -419,6 +419,10 @@ class Spec:
                 found[block.name] = found[block.inputs[0]]
         return found
 
+    def widths(self) -> dict[str, int]:
+        """How many channels each port and block has."""
+        return {name: edge.width for name, edge in _edges(self).items()}
+
     def state_size(self) -> int:
         """Floats of state a row carries."""
         return sum(size_of(s) for s in self.state().values())
@@ -545,17 +549,26 @@ class _Fault(Exception):
     """Two blocks that do not fit together, in words."""
 
 
-def _width_faults(spec: Spec) -> Iterator[str]:
-    """Follow the widths through the graph; the first block that does not fit is named, as those after it depend on it."""
+def _edges(spec: Spec) -> dict[str, _Edge]:
+    """What each port and block gives. Raises: _Fault that names the first block which does not fit."""
     edges = {port.name: _Edge(port.shape, port.size, port.name if port.items else "") for port in spec.inputs}
     states = {block.name: block.state() for block in spec.blocks if isinstance(block, Recurrent)}
-    try:
-        for block in spec.blocks:
+    for block in spec.blocks:
+        try:
             edges[block.name] = _edge(block, [edges[name] for name in block.inputs])
             if isinstance(block, Recurrent) and len(block.inputs) == 2:
                 _check_start(block, states.get(block.inputs[1]), edges[block.inputs[1]])
+        except _Fault as fault:
+            raise _Fault(f"block {block.name!r}: {fault}") from None
+    return edges
+
+
+def _width_faults(spec: Spec) -> Iterator[str]:
+    """Follow the widths through the graph; the first block that does not fit is named, as those after it depend on it."""
+    try:
+        edges = _edges(spec)
     except _Fault as fault:
-        yield f"block {block.name!r}: {fault}"
+        yield str(fault)
         return
     for name in spec.outputs:
         if edges[name].rows:

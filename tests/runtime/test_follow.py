@@ -1,4 +1,4 @@
-"""A prepared step: the bits of Predictor.run, for every cell, dtype and depth; other nets go the long way."""
+"""A prepared step: the bits of Predictor.run, for every cell, dtype and depth; other nets go block by block."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 
 from tidegate import native
 from tidegate.errors import ShapeError
-from tidegate.runtime import follow
 from tidegate.runtime.follow import followed
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.predictor import Predictor
+from tidegate.runtime.stepping import Plan
 from tidegate.spec import Block, Dropout, Embed, Linear, Norm, Port, Recurrent, Spec
 
 V, E, H = 11, 6, 17
@@ -53,7 +53,7 @@ def check(own: Predictor, *, core: bool = True) -> None:
 def test_a_prepared_step_has_the_bits_of_the_sequence(cell: str, layers: int, dtype: str) -> None:
     own = predictor(net(cell, layers, bias=layers > 1), dtype, core=True)
     assert isinstance(own.ops, NativeOps)
-    assert isinstance(followed(own, own.initial_state()).__self__, follow._Chain)
+    assert Plan(own)._chain is not None
     check(own)
 
 
@@ -70,9 +70,9 @@ def test_a_vocabulary_too_large_to_keep_its_products_has_the_same_bits() -> None
 
 
 @pytest.mark.parametrize("core", [False, None])
-def test_other_nets_and_numpy_go_the_long_way(core: bool | None) -> None:
+def test_other_nets_and_numpy_go_block_by_block(core: bool | None) -> None:
     own = predictor(net(norm=core is None), core=core)
-    assert isinstance(followed(own, own.initial_state()).__self__, follow._Whole)
+    assert Plan(own)._chain is None
     check(own, core=core is None and native.available())
 
 

@@ -87,6 +87,11 @@ def run(
     return Ran({name: _entering(ops, known[name].x, known[name].lengths).x for name in spec.outputs}, final)
 
 
+def forward_of(block: Block) -> Callable[..., Value]:
+    """What runs a block that is not recurrent: (ops, block, its weights, its inputs) -> its value."""
+    return _FORWARD[type(block)]
+
+
 def _entering(ops: Ops, x: Array, lengths: Array | None) -> Value:
     """A value whose padding is 0."""
     return Value(x if lengths is None else ops.zero_padding(x, lengths), lengths)

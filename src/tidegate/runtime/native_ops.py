@@ -6,7 +6,7 @@ numbers and works on each alone. Never imports torch. runtime/ops.py is the read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import final
 
@@ -83,14 +83,6 @@ class NativeOps(ArrayOps):
             if self._frozen:
                 found = self._recurrent.setdefault(block.name, found)
         return found
-
-    def single_steps(
-        self, block: Recurrent, weights: Mapping[str, Array], vectors: Array | None = None,
-        linear: tuple[Array, Array | None] | None = None,
-    ) -> native.Stack:  # fmt: skip
-        """A block in one direction for single steps. vectors: (V, I) dense, an embedding. linear: weight and bias behind it."""
-        layers = [layer._packed for layer in self._layers(block, weights)]
-        return native.Stack(layers, vectors, None if linear is None else self._packed_linear(*linear))
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x))."""
@@ -193,28 +185,13 @@ class _Layer:
         return native.LayerCall(self._cell, self._kind, self.directions, 0, *sizes, lengths, *x, weights, *states, 0, 0, 1, 0)
 
 
-def prepared_codes(
-    ops: NativeOps,
-    block: Recurrent,
-    weights: Mapping[str, Array],
-    vectors: Array,
-    linear: tuple[Array, Array | None],
-    state: State,
-) -> tuple[Callable[[int], None], Array]:
-    """Single steps of one row through an embedding, a block in one direction and a linear layer: one call of the core.
-
-    Args:  vectors: (V, I) dense. linear: weight and bias. state: (L, H) a part, dense, of the weights' dtype; stepped in place.
-    Returns: what reads the next code; its output (N,), which it overwrites. Both hold what they need.
-    """
-    stack = ops.single_steps(block, weights, vectors, linear)
-    y = np.empty(len(linear[0]), vectors.dtype)
-    held = (stack, y, *state.values())  # addresses do not keep arrays alive
-    step = stack.stepper(state["h"], state.get("c"), y)
-
-    def push(code: int, _held: object = held) -> None:
-        step(code)
-
-    return push, y
+def single_steps(
+    ops: NativeOps, block: Recurrent, weights: Mapping[str, Array], vectors: Array | None = None,
+    linear: tuple[Array, Array | None] | None = None,
+) -> native.Stack:  # fmt: skip
+    """A block in one direction for single steps. vectors: (V, I) dense, an embedding. linear: weight and bias of what follows."""
+    layers = [layer._packed for layer in ops._layers(block, weights)]
+    return native.Stack(layers, vectors, None if linear is None else ops._packed_linear(*linear))
 
 
 def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:

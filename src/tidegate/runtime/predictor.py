@@ -19,24 +19,14 @@ from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.native import available, require
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
+from tidegate.runtime.steppable import unsteppable
 from tidegate.spec import (
     CODED,
     TIMED,
-    Attend,
-    Blend,
     Embed,
-    Fold,
     Gather,
-    Last,
-    Match,
-    Pool,
     Port,
-    Position,
-    Recurrent,
-    Reverse,
-    Shift,
     Spec,
-    Unfold,
     size_of,
 )
 
@@ -117,9 +107,9 @@ class Predictor:
     def stream(self, rows: int = 1) -> Stream:
         """Follow `rows` sequences one step at a time. Raises: TaskError that names the block which cannot be stepped."""
         for block in self.spec.blocks:
-            reason = _unsteppable(block)
+            reason = unsteppable(block, pools=False)
             if reason:
-                raise TaskError(f"block {block.name!r} {reason}, so this net cannot be pushed one step at a time; use run().")
+                raise TaskError(f"block {block.name!r} {reason}")
         return Stream(self, rows)
 
     def initial_state(self, rows: int = 1) -> Floats:
@@ -278,18 +268,6 @@ def _whole(what: str, values: npt.ArrayLike) -> Ints:
     if array.dtype.kind not in "iu" and array.size:
         raise ShapeError(f"{what}: expected whole numbers, got {array.dtype}")
     return array.astype(np.int64, copy=False)
-
-
-def _unsteppable(block: object) -> str | None:
-    if isinstance(block, Recurrent) and block.bidirectional:
-        return "is bidirectional and reads the future"
-    if isinstance(block, Recurrent) and len(block.inputs) == 2:
-        return "starts at a state that other blocks give"
-    if isinstance(block, (Fold, Unfold)) and block.size > 1:
-        return f"works on segments of {block.size} steps"
-    if isinstance(block, (Last, Pool, Attend, Match, Blend, Position, Gather, Reverse, Shift)):
-        return "depends on the place in the sequence"
-    return None
 
 
 __all__ = ["Floats", "Ints", "Output", "Predictor", "Stream", "check_weights", "operations"]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tidegate import native
 from tidegate.blocks.weights import Floats
 from tidegate.errors import ConfigError, DataError, ShapeError, TaskError, nearest
-from tidegate.runtime.native_ops import NativeOps
+from tidegate.runtime.native_ops import NativeOps, single_steps
 from tidegate.runtime.predictor import Predictor
 from tidegate.runtime.snapshot import Field, Schema
 from tidegate.spec import GATES, Cell, Port, Spec
@@ -169,7 +169,7 @@ class Recurrent:
         ops = self._net.ops
         if self.block.bidirectional or not isinstance(ops, NativeOps):
             return None
-        return ops.single_steps(self.block, arrays)
+        return single_steps(ops, self.block, arrays)
 
     def _stepper(self, state: Floats, policy: OnBad) -> Any:
         slow = self._slow[policy]
