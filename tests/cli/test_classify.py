@@ -127,7 +127,7 @@ def test_refusals(cli: Cli, trained: Path, reviews: Path, tmp_path: Path, argume
     assert not (tmp_path / "out").exists()
 
 
-def test_plot_and_stream_refuse_a_classifier(cli: Cli, trained: Path, tmp_path: Path) -> None:
+def test_plot_refuses_a_classifier(cli: Cli, trained: Path, tmp_path: Path) -> None:
     said = cli("plot", trained, "-o", tmp_path / "x.png")
     assert said.status == 2
     assert "expected a forecaster" in said.err

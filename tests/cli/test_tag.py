@@ -62,7 +62,7 @@ def test_stream_gives_a_line_a_word(place: Path, capsys: pytest.CaptureFixture[s
     assert len(blocks[1].splitlines()) == 4
 
 
-def test_stream_is_for_taggers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stream_refuses_what_is_no_model_and_no_look_ahead(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tidegate(["stream", str(place / "train.conll")]) == 2
     assert tidegate(["stream", str(place / "names.safetensors"), "--look-ahead", "-1"]) == 2
     assert "look_ahead: expected a whole number" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_bad_values_follow_the_policy(model, bad):
     with pytest.raises(tg.DataError, match="state is untouched"):
         stream.push(bad)
     np.testing.assert_array_equal(stream.forecast().forecast, before)
-    held = model.stream("0", policy="hold")
+    held = model.stream("0", on_bad="hold")
     held.push(bad)
     expected = model.predict([[*series(lengths=(90, 70))[0], np.nan]])["forecast"]
     np.testing.assert_allclose(held.forecast().forecast[0], expected, **TOL)

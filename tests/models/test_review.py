@@ -129,7 +129,7 @@ def test_pictures_need_the_known_covariates_too(tmp_path):
 
 
 def test_reset_policy_answers_nothing_and_keeps_the_clock(fitted):
-    stream = fitted.stream("0", policy="reset")
+    stream = fitted.stream("0", on_bad="reset")
     answer = stream.push(np.nan)
     assert np.isnan(answer.forecast).all()
     assert answer.times[0] == 161

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from tidegate.files import PathLike
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from tidegate.models.streams import ModelStream
 
 # What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
 FILE_FAULTS = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
@@ -64,6 +66,15 @@ class Model(ABC):
         """Write the one file that holds everything. Raises: OutputError, TaskError before `fit`."""
         header, arrays = self._contents()
         container.write(path, "model", {**header, "task": self.task}, arrays)
+
+    @final
+    def _fingerprint(self) -> bytes:
+        """A hash of what answers: the task and every array of the file."""
+        return hashlib.sha256(f"{self.task}:{data_hash(self._contents()[1])}".encode()).digest()
+
+    def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> ModelStream[Any, Any]:
+        """Follow one sequence sample by sample. Raises: TaskError for a task that is not streamed."""
+        raise TaskError(f"stream: a model for {self.task!r} reads the whole of its input before it answers; use predict")
 
     @final
     def to_bytes(self) -> bytes:

@@ -25,6 +25,7 @@ from tidegate.models import classify_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.text_model import TextModel
+from tidegate.models.text_stream import ClassifyStream
 from tidegate.models.word_vectors import check_vectors
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.label_scores import LabelEvaluation, evaluation
@@ -172,6 +173,18 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
         return evaluation(
             truth, {"net": found, **self._commonest(len(truth))}, core.classes, _table(texts.texts, truth, found, core.classes)
         )
+
+    def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> ClassifyStream:
+        """Follow a text as it comes: `push(piece)` gives the class of all of it so far, as `predict_proba` says of the whole.
+
+        Args:  on_bad: what a piece with signs that no text has does: "reject", "hold" or "reset". state: a snapshot to go on
+            from.
+        Raises: TaskError for a net that reads the future (train with bidirectional=False and pooling "last", "mean" or "max");
+            ConfigError, FormatError.
+        """
+        made = ClassifyStream(self._ready(), on_bad, self._fingerprint)
+        made.restore(state)
+        return made
 
     def plot(
         self, path: PathLike, source: object, *, text: str | None = None, label: str | None = None,

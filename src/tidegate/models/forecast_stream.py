@@ -8,9 +8,9 @@ the statistics and one recurrent state for each phase of the segment are carried
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal, NamedTuple, final
+from typing import NamedTuple, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,15 @@ from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError, TaskError, nearest
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_store import tail
+from tidegate.models.streams import Arrays, BadSample, ModelStream
+from tidegate.runtime.snapshot import Field
 from tidegate.tasks.evaluation import Forecasts
 from tidegate.tasks.forecast_windows import FrontEnd
 
 UNNAMED = "a series of no name"  # is no training series, so it has no learnt vector
-Policy = Literal["reject", "hold", "reset"]
+Fingerprint: TypeAlias = Callable[[], bytes]
+# of the running state before a push: samples seen, statistics, the phase that the push will change, its states
+_Before: TypeAlias = "tuple[int, tuple[Floats, Floats, Floats], int, list[npt.NDArray[np.floating]]]"
 
 
 class Answer(NamedTuple):
@@ -38,30 +42,37 @@ class Answer(NamedTuple):
     hi: Mapping[float, Floats]
 
 
-@final
-class ForecastStream:
-    """One series, followed. Made by `Forecaster.stream`."""
+Row: TypeAlias = "float | Mapping[str, float] | npt.ArrayLike"
 
-    def __init__(self, core: Core, panel: Panel, policy: Policy, levels: tuple[float, ...] = (80.0, 95.0)) -> None:
+
+@final
+class ForecastStream(ModelStream[Row, Answer]):
+    """One series, followed. Made by `Forecaster.stream`. A sample: a number, one number a target, or a mapping from target names.
+
+    on_bad="hold" counts NaN and Inf as missing values; with "reset" the history is forgotten and the clock goes on.
+    """
+
+    def __init__(
+        self, core: Core, panel: Panel, on_bad: str, fingerprint: Fingerprint, levels: tuple[float, ...] = (80.0, 95.0)
+    ) -> None:
         roles = panel.schema.roles
         if core.plan.decode == "recursive":
             raise TaskError("stream: the recursive net draws sample paths anew at every step; fit with decode='direct' to stream")
         if roles.past or roles.future or roles.static or panel.elapsed is not None:
             raise TaskError("stream: models with covariates or uneven time stamps are not streamed yet; use predict(frame)")
-        if policy not in ("reject", "hold", "reset"):
-            raise ConfigError(f"policy: expected 'reject', 'hold' or 'reset', got {policy!r}")
-        self._core, self._policy, self._levels = core, policy, checked_levels(levels)
+        super().__init__(f"forecast of {panel.ids[0]!r}", on_bad, fingerprint)
+        self._core, self._levels = core, checked_levels(levels)
         self._panel = panel
         self._running = _Running(core, panel) if core.plan.scaling == "running" else None
 
     @classmethod
-    def after(cls, core: Core, panel: Panel, id: str | int | None, policy: Policy) -> ForecastStream:
+    def after(cls, core: Core, panel: Panel, id: str | int | None, on_bad: str, fingerprint: Fingerprint) -> ForecastStream:
         """From the end of a training series; with id None from nothing, or, where the data had no id column, from their end."""
         if id is None and panel.schema.id_kind != "none":
-            return cls(core, replace(_without_history(_one(panel, 0)), ids=(UNNAMED,)), policy)
+            return cls(core, replace(_without_history(_one(panel, 0)), ids=(UNNAMED,)), on_bad, fingerprint)
         if id is not None and id not in panel.ids:
             raise ConfigError(f"stream: no series {id!r}; {nearest(str(id), map(str, panel.ids))}")
-        return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), policy)
+        return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), on_bad, fingerprint)
 
     @property
     def cost(self) -> str:
@@ -73,30 +84,33 @@ class ForecastStream:
         return f"O(look-back): the ring holds {self._reach()} rows and {plan.lookback} of them are read at every push"
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets, in the order of the answers' rows."""
+        return self._panel.schema.roles.target
+
+    @property
     def rows(self) -> int:
         """Rows of history so far that are kept."""
         return int(np.asarray(self._panel.lengths)[0])
 
-    def push(self, row: float | Mapping[str, float] | npt.ArrayLike) -> Answer:
-        """One new sample of every target in; the forecast after it out.
-
-        Args:  row: a number, one number a target, or a mapping from target names. NaN and Inf follow the stream's policy.
-        Raises: DataError where the row does not fit or is refused; the state is then untouched.
-        """
-        values = self._values(row)
+    def _taken(self, sample: Row) -> Answer:
+        values = self._values(sample)
         if not np.isfinite(values).all():
-            if self._policy == "reject":
-                raise DataError(
-                    f"push: expected finite numbers, got {values.tolist()}; the state is untouched. "
-                    "Use policy='hold' to count it as missing."
-                )
-            if self._policy == "reset":
-                self._panel = replace(self._panel, starts=self._panel.starts + 1)  # the sample's time has passed
-                self.reset()
-                return self._nothing()
-            values = np.where(np.isfinite(values), values, np.nan)
+            raise BadSample(f"expected finite numbers, got {values.tolist()}")
         self._append(values)
         return self.forecast()
+
+    def _missed(self, sample: Row) -> Answer:
+        """What is no number is missing; the rest of the row, and its time, count."""
+        values = self._values(sample)
+        self._append(np.where(np.isfinite(values), values, np.nan))
+        self._steps += 1
+        return self.forecast()
+
+    def _restarted(self) -> Answer:
+        self._panel = replace(self._panel, starts=self._panel.starts + 1)  # the sample's time has passed
+        self.reset()
+        return self._nothing()
 
     def forecast(self) -> Answer:
         """The forecast after the rows so far. Raises: TaskError where there are none."""
@@ -116,17 +130,32 @@ class ForecastStream:
         ends = {level: np.full(shape, np.nan) for level in self._levels}
         return Answer(self._panel.times(0, self.rows, shape[1]), np.full(shape, np.nan), ends, dict(ends))
 
-    def reset(self) -> None:
+    def _blank(self) -> None:
         """Forget every row; the clock goes on."""
         self._panel = _without_history(self._panel)
         self._running = _Running(self._core, self._panel) if self._running is not None else None
 
-    def copy(self) -> ForecastStream:
-        """An independent stream at the same place."""
-        twin = ForecastStream.__new__(ForecastStream)
-        twin.__dict__.update(self.__dict__)
-        twin._running = None if self._running is None else self._running.copy()
-        return twin
+    def _copied(self) -> None:
+        self._running = None if self._running is None else self._running.copy()
+
+    def _fields(self) -> tuple[Field, ...]:
+        target = self._panel.target
+        rows = Field("target", target.dtype.newbyteorder("<").str, (None, target.shape[1]), finite=False)
+        return (rows, Field("starts", "<i8", (1,)), *(self._running.fields() if self._running is not None else ()))
+
+    def _held(self) -> Arrays:
+        own = {"target": self._panel.target, "starts": np.asarray(self._panel.starts, np.int64)}
+        return {**own, **(self._running.held() if self._running is not None else {})}
+
+    def _hold(self, arrays: Arrays) -> None:
+        target = np.asarray(arrays["target"], self._panel.target.dtype)
+        if np.isinf(target).any():
+            raise ValueError("its rows hold Inf")
+        panel = _with_rows(replace(self._panel, starts=np.asarray(arrays["starts"], self._panel.starts.dtype)), target)
+        panel.times(0, len(target), self._core.plan.horizon)  # raises where no clock reaches that far
+        if self._running is not None:
+            self._running = _Running.of(self._core, panel, arrays)
+        self._panel = panel
 
     def _values(self, row: float | Mapping[str, float] | npt.ArrayLike) -> Floats:
         names = self._panel.schema.roles.target
@@ -171,12 +200,53 @@ class _Running:
         self._seen = 0
         self._outputs: list[dict[str, npt.NDArray[np.floating]]] = []
         self._at = Scale(np.zeros(self._lines), np.ones(self._lines))
+        self._before = self._now(0)
         for row in range(len(panel.target)):
             self.push(_with_rows(panel, panel.target[: row + 1]))
+
+    @classmethod
+    def of(cls, core: Core, panel: Panel, arrays: Arrays) -> _Running:
+        """As it was when `held` was called. Raises: ValueError where the parts do not fit."""
+        made = cls(core, _without_history(panel))
+        seen, scale, states = int(np.asarray(arrays["seen"])[0]), np.asarray(arrays["scale"], np.float64), arrays["states"]
+        if seen < 0 or (scale[[0, 2]] < 0).any():
+            raise ValueError("its counts are below 0")
+        made._scale.count, made._scale.mean, made._scale.deviation = (np.array(part) for part in scale)
+        made._states = [[np.array(phase) for phase in net] for net in np.asarray(states, made._states[0][0].dtype)]
+        made._seen = seen
+        if bool(np.asarray(arrays["pushed"])[0]):
+            if not len(panel.target):
+                raise ValueError("it has no rows")
+            made.push(panel)
+        return made
+
+    def fields(self) -> tuple[Field, ...]:
+        """What a snapshot holds: the state before the last push, which is made again from its row."""
+        kept = self._states[0][0]
+        shape = (len(self._states), self._core.plan.segment, *kept.shape)
+        own = (Field("seen", "<i8", (1,)), Field("pushed", "|u1", (1,)), Field("scale", "<f8", (3, self._lines)))
+        return (*own, Field("states", kept.dtype.newbyteorder("<").str, shape))
+
+    def held(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The fields' arrays."""
+        seen, scale, phase, states = self._before
+        nets = [[*own] for own in self._states]
+        for own, before in zip(nets, states, strict=True):
+            own[phase] = before
+        pushed = self._seen > seen
+        return {
+            "seen": np.array([seen]), "pushed": np.array([pushed], np.uint8), "scale": np.stack(scale),
+            "states": np.stack([np.stack(own) for own in nets]),
+        }  # fmt: skip
+
+    def _now(self, phase: int) -> _Before:
+        s = self._scale
+        return self._seen, (s.count, s.mean, s.deviation), phase, [states[phase] for states in self._states]
 
     def push(self, panel: Panel) -> None:
         """Take the last row of `panel` in: statistics, then one segment through every net's state of this phase."""
         plan = self._core.plan
+        self._before = self._now((self._seen + 1) % plan.segment)
         self._scale.update(panel.target[-1].astype(np.float64))
         self._seen += 1
         self._at = self._scale.scale()

@@ -230,16 +230,21 @@ class Forecaster(Model):
         )
         return self
 
-    def stream(self, id: str | int | None = None, *, policy: Literal["reject", "hold", "reset"] = "reject") -> ForecastStream:
+    def stream(self, id: str | int | None = None, *, on_bad: str = "reject", state: bytes | None = None) -> ForecastStream:
         """Follow one series sample by sample: from the end of a training series `id`, or, with id=None, from no history at all;
         where the data had no id column there is one series, and id=None follows it from its end.
 
         With scaling="window" a push costs O(look-back): the stream keeps a ring of the look-back and reads it anew. With
-        scaling="running" it costs O(1). policy: what NaN or Inf in the target does: "reject" (an error, state untouched), "hold"
-        (missing), "reset".
+        scaling="running" it costs O(1): `cost` says which.
+
+        Args:  on_bad: what NaN or Inf in the target does: "reject" (an error, state untouched), "hold" (missing), "reset". state:
+            a snapshot of a stream of this series to go on from.
+        Raises: ConfigError, TaskError, FormatError.
         """
         fitted = self._ready()
-        return ForecastStream.after(fitted.core, fitted.panel, id, policy)
+        made = ForecastStream.after(fitted.core, fitted.panel, id, on_bad, self._fingerprint)
+        made.restore(state)
+        return made
 
     def plot(
         self,

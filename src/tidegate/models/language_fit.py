@@ -70,7 +70,7 @@ class Core:
         for start in range(0, len(codes), self._chunk):
             part = slice(start, min(start + self._chunk, len(codes)))
             ran = self.net.run({"tokens": before[None, part, None]}, state)
-            found[part], state = _surprise(ran.outputs["logits"][0], codes[part]), ran.state
+            found[part], state = surprise(ran.outputs["logits"][0], codes[part]), ran.state
         return found
 
     def nats_of_both(self, codes: Codes) -> npt.NDArray[np.float64]:
@@ -81,7 +81,7 @@ class Core:
             read, _ = piece(around, start, self.options.window)
             own = codes[start : start + self.options.window]
             ran = self.both.run({"tokens": read[None, :, None]})
-            found[start : start + len(own)] = _surprise(ran.outputs["both"][0, : len(own)], own)
+            found[start : start + len(own)] = surprise(ran.outputs["both"][0, : len(own)], own)
         return found
 
 
@@ -94,7 +94,7 @@ def core_of(options: GenerateOptions, tokenizer: Tokenizer, weights: Mapping[str
     return Core(options, tokenizer, Predictor(left, {name: weights[name] for name in left.parameters()}), both)
 
 
-def _surprise(logits: npt.NDArray[np.floating], codes: Codes) -> npt.NDArray[np.float64]:
+def surprise(logits: npt.NDArray[np.floating], codes: Codes) -> npt.NDArray[np.float64]:
     """(T,) -log p of each code, from (T, V) logits."""
     exact = np.asarray(logits, np.float64)
     highest = exact.max(-1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -25,45 +24,14 @@ from tidegate.models import language_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.language_fill import Choice, Filling, fill
+from tidegate.models.language_score import Score
 from tidegate.models.text_model import TextModel
+from tidegate.models.text_stream import TextStream
 from tidegate.models.word_vectors import check_vectors
 from tidegate.runtime.follow import followed
 from tidegate.tasks.generate import START, GenerateOptions
 
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")  # the same ends of a line as everywhere, and no others
-
-
-@final
-@dataclass(frozen=True)
-class Score:
-    """How well a text was foreseen."""
-
-    nats: float  # -log p of the whole text
-    tokens: int
-    letters: int  # code points, those of unknown tokens left out
-    unknown: int  # tokens that training never had; they are read, and left out of the figures
-
-    @property
-    def nats_per_token(self) -> float:
-        """The mean over the known tokens."""
-        return self.nats / max(1, self.tokens - self.unknown)
-
-    @property
-    def perplexity(self) -> float:
-        """exp of the nats a token."""
-        return float(np.exp(self.nats_per_token))
-
-    @property
-    def bits_per_letter(self) -> float:
-        """Bits a code point."""
-        return self.nats / max(1, self.letters) / float(np.log(2.0))
-
-    def __str__(self) -> str:
-        unknown = f", {self.unknown:,} unknown ones left out" if self.unknown else ""
-        return (
-            f"{self.nats_per_token:.4f} nats a token (perplexity {self.perplexity:.3f}), {self.bits_per_letter:.4f} bits a "
-            f"letter; {self.tokens:,} tokens{unknown}"
-        )
 
 
 @final
@@ -153,6 +121,17 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         if not isinstance(text, (str, Path)):
             raise ConfigError(f"text: expected a text, or a file as a pathlib.Path, got {type(text).__name__}")
         return self.evaluate([text] if isinstance(text, str) else text)
+
+    def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> TextStream:
+        """Follow a text as it comes: `push(piece)` gives what comes next, and how well the piece was foreseen; O(1) a token.
+
+        Args:  on_bad: what a piece with signs that no text has does: "reject", "hold" or "reset". state: a snapshot to go on
+            from.
+        Raises: ConfigError, FormatError.
+        """
+        made = TextStream(self._ready(), on_bad, self._fingerprint)
+        made.restore(state)
+        return made
 
     def evaluate(self, source: PathLike | Sequence[str], *, carry: bool = True) -> Score:
         """How well texts are foreseen.

@@ -9,7 +9,7 @@ read what the backward ones below made of one word, and differ a little. A strea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, final
 
 import numpy as np
@@ -17,9 +17,12 @@ import numpy.typing as npt
 
 from tidegate.decode.labels import Floats
 from tidegate.decode.viterbi import NEVER, best_paths
-from tidegate.errors import ConfigError, DataError
+from tidegate.errors import ConfigError
+from tidegate.models.streams import Arrays, BadSample, ModelStream, packed_texts, text_field, unpacked_texts
 from tidegate.models.tag_core import Core
+from tidegate.models.text_stream import readable
 from tidegate.runtime.predictor import operations
+from tidegate.runtime.snapshot import Field
 from tidegate.spec import Recurrent, Spec
 
 Ints = npt.NDArray[np.int64]
@@ -41,27 +44,32 @@ class Place(NamedTuple):
 
 
 @final
-class TagStream:
-    """One sentence after another, word by word.
+class TagStream(ModelStream[str, "Given | None"]):
+    """One sentence after another: a push of a word gives the tag of the word `look_ahead` words before, None while there is none.
 
     Args:  look_ahead: words that are waited for before a tag is given, at least 0.
     Raises: ConfigError.
     """
 
-    def __init__(self, core: Core, look_ahead: int) -> None:
-        if isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 0:
-            raise ConfigError(f"look_ahead: expected a whole number of words, at least 0, got {look_ahead!r}")
+    def __init__(self, core: Core, look_ahead: int, on_bad: str, fingerprint: Callable[[], bytes]) -> None:
+        super().__init__(f"tag, {checked_look(look_ahead)} words ahead", on_bad, fingerprint)
         self._core, self.look_ahead = core, look_ahead
-        self.reset()
+        self._blank()
 
-    def push(self, word: str) -> Given | None:
-        """Read a word; the tag of the word `look_ahead` words before it, None while there is none. Raises: DataError."""
-        if not isinstance(word, str) or not word or any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in word):
-            raise DataError(
-                f"word: expected a word that is not empty, without U+0000 and half letters, got {word!r}; leave it out"
-            )
-        self._ahead.append(word)
+    @property
+    def cost(self) -> str:
+        """What a push costs."""
+        floats = sum(net.spec.state_size() for net in self._core.nets)
+        return f"O(1) a word: {floats} floats of carried state, and the {self.look_ahead} words ahead read anew"
+
+    def _taken(self, sample: str) -> Given | None:
+        if not readable(sample):
+            raise BadSample("expected a word that is not empty")
+        self._ahead.append(sample)
         return self._give(closed=False) if len(self._ahead) > self.look_ahead else None
+
+    def _nothing(self) -> None:
+        return None
 
     def finish(self) -> list[Given]:
         """The sentence ends here: the tags that are still owed; the next word begins a new one."""
@@ -71,21 +79,40 @@ class TagStream:
         self.reset()
         return owed
 
-    def reset(self) -> None:
-        """Forget the sentence."""
+    def _blank(self) -> None:
         self._ahead: list[str] = []
         self._place = start(self._core, 1)
 
-    def copy(self) -> TagStream:
-        """An independent stream at the same place."""
-        made = TagStream(self._core, self.look_ahead)
-        made._ahead, made._place = list(self._ahead), self._place
-        return made
+    def _copied(self) -> None:
+        self._ahead = list(self._ahead)  # a place is never changed in place
+
+    def _fields(self) -> tuple[Field, ...]:
+        states = self._place.states
+        nets = (Field(f"net{k}", s.dtype.newbyteorder("<").str, s.shape) for k, s in enumerate(states))
+        return (*nets, Field("before", "<i8", (1,)), text_field("ahead"))
+
+    def _held(self) -> Arrays:
+        nets = {f"net{k}": state for k, state in enumerate(self._place.states)}
+        return {**nets, "before": self._place.before, "ahead": packed_texts(self._ahead)}
+
+    def _hold(self, arrays: Arrays) -> None:
+        before, ahead = np.asarray(arrays["before"], np.int64), unpacked_texts(arrays["ahead"])
+        if not -1 <= before[0] < len(self._core.tags) or len(ahead) > self.look_ahead or "" in ahead:
+            raise ValueError("its tag or its words ahead are none")
+        states = [np.asarray(arrays[f"net{k}"], own.dtype) for k, own in enumerate(self._place.states)]
+        self._place, self._ahead = Place(tuple(states), before), ahead
 
     def _give(self, *, closed: bool) -> Given:
         tags, sure, self._place = step(self._core, self._place, [self._ahead], np.array([closed]))
         word, code = self._ahead.pop(0), int(tags[0])
         return Given(word, self._core.tags[code], float(sure[0]))
+
+
+def checked_look(look_ahead: object) -> int:
+    """A number of words ahead. Raises: ConfigError."""
+    if isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 0:
+        raise ConfigError(f"look_ahead: expected a whole number of words, at least 0, got {look_ahead!r}")
+    return look_ahead
 
 
 def start(core: Core, rows: int) -> Place:

@@ -28,7 +28,7 @@ from tidegate.models import tag_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.tag_core import Core
-from tidegate.models.tag_stream import TagStream, tagged
+from tidegate.models.tag_stream import TagStream, checked_look, tagged
 from tidegate.models.text_model import TextModel
 from tidegate.tasks.label_scores import LabelEvaluation, calibration, calibration_error, confusion
 from tidegate.tasks.scoreboard import Scoreboard
@@ -199,7 +199,7 @@ class Tagger(TextModel[TagOptions, Core]):
         said = [list(one.tags) for one in found]
         sure = [list(one.probabilities) for one in found]
         if look_ahead is not None:
-            said, sure = tagged(core, data.tagged.sentences, TagStream(core, look_ahead).look_ahead)
+            said, sure = tagged(core, data.tagged.sentences, checked_look(look_ahead))
         return _evaluation(core, data, said, sure, [str(one.label) for one in found])
 
     def look_ahead_costs(
@@ -213,21 +213,25 @@ class Tagger(TextModel[TagOptions, Core]):
         scheme = None if core.source_scheme == "plain" else core.source_scheme
         board = {}
         for look in looks:
-            said, _ = tagged(core, data.tagged.sentences, TagStream(core, look).look_ahead)
+            said, _ = tagged(core, data.tagged.sentences, checked_look(look))
             board[f"{look} words ahead"] = tag_scores(data.tags, said, scheme)
         said, _ = fitting.answers(core, data.tagged.sentences)
         return Scoreboard({**board, "whole sentences": tag_scores(data.tags, said, scheme)}, larger=LARGER)
 
-    def stream(self, look_ahead: int | None = None) -> TagStream:
+    def stream(self, look_ahead: int | None = None, *, on_bad: str = "reject", state: bytes | None = None) -> TagStream:
         """Tags word by word: `push(word)` gives the tag of the word `look_ahead` words before, `finish()` the rest.
 
         Args:  look_ahead: 0 or more; none: 0, and 4 for a net that reads both ways or a conditional random field, whose answers
-            get better with the words that follow (`look_ahead_costs` says by how much).
-        Tags are in the scheme in which they are learnt. Raises: ConfigError.
+            get better with the words that follow (`look_ahead_costs` says by how much). on_bad: what an empty word, or one with
+            signs that no text has, does: "reject", "hold" or "reset". state: a snapshot to go on from.
+        Tags are in the scheme in which they are learnt. Raises: ConfigError, FormatError.
         """
         core = self._ready()
         waits = core.options.bidirectional or core.decoder == "crf" or core.scheme is not None
-        return TagStream(core, (4 if waits else 0) if look_ahead is None else look_ahead)
+        look = (4 if waits else 0) if look_ahead is None else look_ahead
+        made = TagStream(core, look, on_bad, self._fingerprint)
+        made.restore(state)
+        return made
 
     def plot(
         self, path: PathLike, source: object, *, column: str | int | None = None, labels: PathLike | None = None,

@@ -1,0 +1,202 @@
+"""Texts followed as they come: a language model's, a classifier's. In: pieces of text. Out: how they go on, of which class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import numpy as np
+
+from tidegate.data.vocabulary import Codes
+from tidegate.decode.labels import Floats, probabilities
+from tidegate.errors import DataError
+from tidegate.models import classify_fit, language_fit
+from tidegate.models.language_score import Score
+from tidegate.models.streams import Arrays, BadSample, ModelStream, packed_texts, text_field, unpacked_texts
+from tidegate.runtime.snapshot import Field
+from tidegate.runtime.stepping import Plan, State
+from tidegate.tasks.generate import START
+
+
+class Next(NamedTuple):
+    """After a push of a language model's stream. nats: -log p of the pieces pushed last, those of unknown tokens left out."""
+
+    nats: float
+    probabilities: Floats  # (V,) of the next code; 0 is the unknown
+    tokens: tuple[str, ...]  # of codes 1, 2, ...
+
+    def best(self, count: int = 5) -> list[tuple[str, float]]:
+        """The likeliest next tokens, with their probabilities."""
+        order = np.argsort(-self.probabilities[1:], kind="stable")[:count]
+        return [(self.tokens[k], float(self.probabilities[1 + k])) for k in order]
+
+
+class Sorted(NamedTuple):
+    """After a push of a classifier's stream: what the model says of the text so far."""
+
+    label: str
+    probability: float
+    probabilities: Floats  # (K,), in the order of `classes`
+
+
+def readable(piece: object) -> str:
+    """A piece of text. Raises: DataError for what is none; BadSample for one with signs that no text has."""
+    if not isinstance(piece, str):
+        raise DataError(f"push: expected a text, got {type(piece).__name__}; the state is untouched")
+    if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in piece):
+        raise BadSample(f"expected a text without U+0000 and half letters, got {piece[:40]!r}")
+    return piece
+
+
+@final
+class TextStream(ModelStream[str, Next]):
+    """A text followed by a language model. A push reads any piece of it; each piece is cut into tokens by itself."""
+
+    def __init__(self, core: language_fit.Core, on_bad: str, fingerprint: Callable[[], bytes]) -> None:
+        super().__init__("text", on_bad, fingerprint)
+        self._core, self._plan = core, Plan(core.net)
+        self._blank()
+
+    @property
+    def cost(self) -> str:
+        """A push costs the same however long the text so far is."""
+        return f"O(1) a token: {self._core.net.spec.state_size()} floats of carried state"
+
+    @property
+    def score(self) -> Score:
+        """How well the text so far was foreseen, as `LanguageModel.score` says of it."""
+        nats, tokens, letters, unknown = self._sums.tolist()
+        return Score(nats, int(tokens), int(letters), int(unknown))
+
+    def _blank(self) -> None:
+        self._state = self._plan.start()
+        self._logits = np.zeros(self._core.tokenizer.size, self._core.net.initial_state().dtype)
+        self._sums, self._last = np.zeros(4), 0.0
+        self._bind()
+        self._read(START)
+
+    def _bind(self) -> None:
+        self._push = self._plan.bind(self._state)
+
+    def _read(self, code: int) -> None:
+        self._logits[:] = self._push({"tokens": (code,)})["logits"]
+
+    def _taken(self, sample: str) -> Next:
+        tokens = self._core.tokenizer.cut(readable(sample))
+        self._last = 0.0
+        for token, code in zip(tokens, self._core.tokenizer.codes([tokens])[0].tolist(), strict=True):
+            if code == START:
+                self._sums[3] += 1
+            else:
+                nats = float(language_fit.surprise(self._logits[None], np.array([code]))[0])
+                self._last += nats
+                self._sums[0] += nats
+                self._sums[2] += len(token)
+            self._sums[1] += 1
+            self._read(code)
+        return self._nothing()
+
+    def _nothing(self) -> Next:
+        return Next(self._last, probabilities([self._logits[None].astype(np.float64)], 1.0)[0], self._core.tokenizer.tokens)
+
+    def _fields(self) -> tuple[Field, ...]:
+        logits = Field("logits", self._logits.dtype.newbyteorder("<").str, self._logits.shape)
+        return (*self._plan.fields, logits, Field("sums", "<f8", (5,)))
+
+    def _held(self) -> Arrays:
+        return {**self._state, "logits": self._logits, "sums": np.append(self._sums, self._last)}
+
+    def _hold(self, arrays: Arrays) -> None:
+        self._state = {f.name: np.array(arrays[f.name]) for f in self._plan.fields}
+        self._logits[:], sums = arrays["logits"], np.asarray(arrays["sums"], np.float64)
+        if (sums[1:4] < 0).any() or (sums[1:4] % 1).any():
+            raise ValueError("its counts are no counts")
+        self._sums, self._last = sums[:4].copy(), float(sums[4])
+        self._bind()
+
+    def _copied(self) -> None:
+        self._state = {name: value.copy() for name, value in self._state.items()}
+        self._logits, self._sums = self._logits.copy(), self._sums.copy()
+        self._bind()
+
+
+@final
+class ClassifyStream(ModelStream[str, Sorted]):
+    """A text followed by a classifier: after each piece the class of all of it so far.
+
+    Characters and bytes are pushed in pieces of any length; of words, what is pushed are whole words (the pieces count as if
+    blanks stood between them).
+    Raises: TaskError where the net reads the future.
+    """
+
+    def __init__(self, core: classify_fit.Core, on_bad: str, fingerprint: Callable[[], bytes]) -> None:
+        super().__init__("classify", on_bad, fingerprint)
+        self._core, self._plans = core, [Plan(net) for net in core.nets]
+        self._counts = core.linear is not None and core.linear.share > 0
+        self._blank()
+
+    @property
+    def cost(self) -> str:
+        """What a push costs."""
+        floats = sum(plan.net.spec.state_size() for plan in self._plans)
+        most = self._core.options.max_tokens
+        grams = f"; n-grams beside them are counted anew over the text so far, at most {most:,} tokens" if self._counts else ""
+        return f"O(1) a token for the nets: {floats} floats of carried state{grams}"
+
+    def _blank(self) -> None:
+        self._states: list[State] = [plan.start() for plan in self._plans]
+        self._logits = self._core.net_logits([[]])
+        self._tokens: list[str] = []
+        self._read = 0
+        self._bind()
+
+    def _bind(self) -> None:
+        self._pushes = [plan.bind(state) for plan, state in zip(self._plans, self._states, strict=True)]
+
+    def _taken(self, sample: str) -> Sorted:
+        tokens = self._core.tokenizer.cut(readable(sample))[: max(0, self._core.options.max_tokens - self._read)]
+        for code in self._codes(tokens):
+            for logits, push in zip(self._logits, self._pushes, strict=True):
+                logits[0] = push({"tokens": (code,)})["logits"]
+        self._read += len(tokens)
+        if self._counts:
+            self._tokens += tokens
+        return self._nothing()
+
+    def _codes(self, tokens: list[str]) -> list[int]:
+        found: Codes = self._core.tokenizer.codes([tokens])[0]
+        return [int(code) for code in found]
+
+    def _nothing(self) -> Sorted:
+        linear = self._core.linear
+        added = linear.share * linear.logs([self._tokens]) if linear is not None and self._counts else 0.0
+        p = probabilities([own + added for own in self._logits], self._core.temperature)[0]
+        return Sorted(self._core.classes[int(p.argmax())], float(p.max()), p)
+
+    def _fields(self) -> tuple[Field, ...]:
+        nets = [Field(f"net{k}.{f.name}", f.dtype, f.shape) for k, plan in enumerate(self._plans) for f in plan.fields]
+        logits = Field("logits", "<f8", (len(self._plans), len(self._core.classes)))
+        return (*nets, logits, Field("read", "<i8", (1,)), text_field("tokens"))
+
+    def _held(self) -> Arrays:
+        nets = {f"net{k}.{name}": value for k, state in enumerate(self._states) for name, value in state.items()}
+        read, tokens = np.array([self._read]), packed_texts(self._tokens)
+        return {**nets, "logits": np.concatenate(self._logits), "read": read, "tokens": tokens}
+
+    def _hold(self, arrays: Arrays) -> None:
+        read, tokens = int(np.asarray(arrays["read"])[0]), unpacked_texts(arrays["tokens"])
+        expected = read if self._counts else 0
+        if not 0 <= read <= self._core.options.max_tokens or len(tokens) != expected:
+            raise ValueError("its tokens are not as many as it counts")
+        self._states = [{f.name: np.array(arrays[f"net{k}.{f.name}"]) for f in plan.fields} for k, plan in enumerate(self._plans)]
+        self._logits = [np.array(row[None]) for row in np.asarray(arrays["logits"], np.float64)]
+        self._read, self._tokens = read, tokens
+        self._bind()
+
+    def _copied(self) -> None:
+        self._states = [{name: value.copy() for name, value in state.items()} for state in self._states]
+        self._logits, self._tokens = [own.copy() for own in self._logits], list(self._tokens)
+        self._bind()
+
+
+__all__ = ["ClassifyStream", "Next", "Sorted", "TextStream", "readable"]

@@ -1,0 +1,225 @@
+"""Every task's stream: pushing is predicting the whole history; policies, copies, snapshots, hostile snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tidegate as tg
+from tests.models.conftest import SMALL, series
+from tests.models.test_tagger import OPTIONS as TAGS
+from tests.models.test_tagger import trips
+from tidegate.models.streams import ModelStream, packed_texts, unpacked_texts
+
+TEXTS = (["a fine film", "a dull film", "fine acting , dull film", "dull acting"] * 8, ["good", "bad", "good", "bad"] * 8)
+SMALLEST = {"hidden_size": 8, "steps": 30, "bidirectional": False, "embedding_dim": 6}
+Push = Callable[[int], Any]  # the n-th sample
+
+
+def classifier(**more: object) -> tg.Classifier:
+    return tg.Classifier(**{**SMALLEST, **more}).fit(TEXTS, progress=False)
+
+
+@pytest.fixture(scope="module")
+def language() -> tg.LanguageModel:
+    return tg.LanguageModel(hidden_size=16, steps=60, batch_size=4, window=16).fit(
+        ["tick tock, tick tock. " * 60], progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def forecasters() -> dict[str, tg.Forecaster]:
+    return {s: tg.Forecaster(horizon=5, season=6, scaling=s, **SMALL).fit(series(lengths=(90, 70))) for s in SERIES}
+
+
+@pytest.fixture(scope="module")
+def tagger() -> tg.Tagger:
+    return tg.Tagger(**TAGS, steps=40).fit(trips(80), progress=False)
+
+
+@pytest.fixture(scope="module")
+def models(language: tg.LanguageModel, forecasters: dict[str, tg.Forecaster], tagger: tg.Tagger) -> dict[str, Any]:
+    return {"language": language, **forecasters, "tag": tagger, "classify": classifier(), "plain": classifier(ngrams=False)}
+
+
+def streamed(models: dict[str, Any], name: str, **given: Any) -> tuple[ModelStream[Any, Any], list[Any]]:
+    """A stream, and samples for it."""
+    numbers = np.random.default_rng(1).normal(10, 2, 30).tolist()
+    words = ["Ann", "saw", "the", "fine", "film", "and", "Bob", "left", "for", "a", "dull", "town"]
+    pieces = ["ti", "ck t", "", "ock?", "~"]
+    own = numbers if name in SERIES else pieces if name == "language" else words
+    model = models[name]
+    return (model.stream("0", **given) if name in SERIES else model.stream(**given)), own
+
+
+SERIES = ("window", "running")
+NAMES = ["language", "window", "running", "tag", "classify", "plain"]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Answers are equal, bit for bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_snapshot_goes_on_where_it_was_taken(models: dict[str, Any], name: str) -> None:
+    stream, samples = streamed(models, name)
+    for count, sample in enumerate(samples):
+        body = stream.snapshot()
+        again, _ = streamed(models, name, state=body)
+        assert again.steps == stream.steps == count
+        assert again.snapshot() == body
+        twin, answer = stream.copy(), stream.push(sample)
+        assert same(again.push(sample), answer)
+        assert same(twin.push(sample), answer)
+        assert again.snapshot() == twin.snapshot() == stream.snapshot()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_snapshot_of_a_loaded_model_is_that_of_the_saved_one(models: dict[str, Any], name: str, tmp_path: Any) -> None:
+    models[name].save(tmp_path / "m.safetensors")
+    stream, samples = streamed(models, name)
+    stream.push(samples[0])
+    again, _ = streamed({name: tg.load(tmp_path / "m.safetensors")}, name, state=stream.snapshot())
+    assert same(again.push(samples[1]), stream.push(samples[1]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reset_is_a_new_stream_and_streams_do_not_meet(models: dict[str, Any], name: str) -> None:
+    stream, samples = streamed(models, name)
+    other, _ = streamed(models, name)
+    fresh = other.snapshot()
+    for sample in samples:
+        stream.push(sample)
+    assert other.snapshot() == fresh
+    stream.reset()
+    assert stream.steps == 0
+    if name in SERIES:  # these go on from the end of a series, and the clock of one that is reset goes on
+        other.reset()
+        np.testing.assert_array_equal(stream.push(samples[0]).forecast, other.push(samples[0]).forecast)
+    else:
+        assert stream.snapshot() == fresh
+        assert same(stream.push(samples[0]), other.push(samples[0]))
+    assert stream.cost.startswith("O(")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bad_sample_cannot_poison_a_stream(models: dict[str, Any], name: str) -> None:
+    bad: Any = float("nan") if name in SERIES else "a\0b"
+    rejecting, samples = streamed(models, name)
+    holding, _ = streamed(models, name, on_bad="hold")
+    resetting, _ = streamed(models, name, on_bad="reset")
+    for sample in samples[:3]:
+        rejecting.push(sample), holding.push(sample), resetting.push(sample)
+    before = rejecting.snapshot()
+    with pytest.raises(tg.DataError, match=r"untouched.*on_bad='hold'"):
+        rejecting.push(bad)
+    assert rejecting.snapshot() == before
+    holding.push(bad)
+    if name not in SERIES:  # there a missing value takes its time
+        assert holding.snapshot() == before
+    resetting.push(bad)
+    assert resetting.steps == 0
+    for stream in (rejecting, holding, resetting):
+        with pytest.raises(tg.DataError, match="untouched"):
+            stream.push(object())
+        stream.push(samples[3])
+    with pytest.raises(tg.ConfigError, match="on_bad"):
+        streamed(models, name, on_bad="ignore")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_snapshots_are_refused(models: dict[str, Any], name: str) -> None:
+    stream, samples = streamed(models, name)
+    for sample in samples[:3]:
+        stream.push(sample)
+    body = stream.snapshot()
+    rng = np.random.default_rng(0)
+    for size in {*range(0, 64, 7), *rng.integers(0, len(body), 20).tolist()}:
+        with pytest.raises(tg.FormatError, match="state"):
+            streamed(models, name, state=body[:size])
+    for bit in rng.integers(0, 8 * len(body), 60).tolist():
+        flipped = bytearray(body)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(tg.FormatError, match="state"):
+            streamed(models, name, state=bytes(flipped))
+    others = {other: streamed(models, other)[0].snapshot() for other in NAMES if other != name}
+    for other in others.values():
+        with pytest.raises(tg.FormatError, match="another"):
+            streamed(models, name, state=other)
+    for arrays in altered(stream._held(), rng):  # sound outside, altered within: refused, or a stream that works
+        try:
+            made, _ = streamed(models, name, state=stream._schema().pack(stream._model_hash(), 3, arrays))
+        except (tg.FormatError, tg.ShapeError):
+            continue
+        made.push(samples[3])
+
+
+def altered(arrays: Any, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
+    """Each field with one number changed, or one row fewer."""
+    found = []
+    for name, array in arrays.items():
+        values = {"f": (-1.0, 0.0, 1e30, np.nan, np.inf), "i": (-1, 0, 2**40, -(2**60)), "u": (0, 255)}[array.dtype.kind]
+        for value in values:
+            other = np.array(array)
+            if other.size:
+                other.flat[int(rng.integers(other.size))] = value
+            found.append({**arrays, name: other})
+        if array.ndim and array.shape[0] > 1:
+            found.append({**arrays, name: array[:-1]})
+    return found
+
+
+def test_a_text_followed_piece_by_piece_is_scored_as_the_whole(language: tg.LanguageModel) -> None:
+    text = "tick tock? tick~ tock, tock"
+    stream = language.stream()
+    first = stream.score
+    assert (first.nats, first.tokens) == (0.0, 0)
+    for k in range(0, len(text), 3):
+        answer = stream.push(text[k : k + 3])
+        whole = language.score(text[: k + 3])
+        assert stream.score.nats == pytest.approx(whole.nats, rel=1e-12)
+        assert (stream.score.tokens, stream.score.letters, stream.score.unknown) == (whole.tokens, whole.letters, whole.unknown)
+    assert answer.probabilities.sum() == pytest.approx(1.0)
+    assert [p for _, p in answer.best(3)] == sorted(answer.probabilities[1:], reverse=True)[:3]
+    after = language.stream().push("tick toc")
+    assert after.best(1)[0][0] == "".join(language.generate("tick toc", 1, temperature=0))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize(("units", "between"), [("word", " "), ("char", "")])
+def test_a_text_followed_piece_by_piece_is_sorted_as_the_whole(pooling: str, units: str, between: str) -> None:
+    model = classifier(pooling=pooling, units=units, ensemble=2, max_tokens=9)
+    stream, said = model.stream(), []
+    assert stream.copy().push("").probabilities == pytest.approx(model.predict_proba("")[0], abs=0)
+    for piece in ["a", "fine", "film", ",", "but", "dull", "acting", "all", "the", "way", "through"]:
+        said.append(piece)
+        answer = stream.push(piece)
+        wanted = model.predict_proba([between.join(said)])[0]
+        np.testing.assert_array_equal(answer.probabilities, wanted)
+        assert answer.label == model.predict(between.join(said))
+
+
+def test_nets_that_read_the_future_say_what_to_train_instead() -> None:
+    with pytest.raises(tg.TaskError, match="bidirectional=False"):
+        classifier(bidirectional=True).stream()
+    with pytest.raises(tg.TaskError, match="pooling='last', 'mean' or 'max'"):
+        classifier(pooling="attention").stream()
+    translator = tg.Translator(units="char", hidden_size=8, embedding_dim=4, steps=2)
+    translator.fit((["ab", "cd"] * 9, ["ba", "dc"] * 9), progress=False)
+    with pytest.raises(tg.TaskError, match="'translate' reads the whole"):
+        translator.stream()
+
+
+def test_texts_in_a_snapshot_come_back() -> None:
+    for texts in ([], ["a"], ["", "né", "\U0001f600"]):
+        assert unpacked_texts(packed_texts(texts)) == texts
+    with pytest.raises(ValueError, match="closed"):
+        unpacked_texts(np.frombuffer(b"ab", np.uint8))
