@@ -1,0 +1,220 @@
+"""One step with carried state, from Python: Tidegate beside ONNX Runtime and PyTorch -> results/steps.json.
+
+    python bench/runtime/steps.py          # one thread; needs torch, onnx and onnxruntime
+
+LSTM of N units that reads N numbers, batch 1. Ours: `stream.step(x, out)`. ONNX Runtime: an opset-17 LSTM node with its states as
+inputs and outputs, one intra-op thread, session made once. PyTorch: nn.LSTM under inference_mode, state passed on. All three give
+the same numbers (checked first). Rounds of the three stand beside each other in time, in turning order; a figure is the median of
+the rounds' means, p99 that of single steps. Beside it: many streams at once, silence after a signal, the memory of an idle stream,
+and the FMA peak of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from tidegate import native
+from tidegate.runtime import Recurrent
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SIZES = (32, 64, 128, 256)
+CLOSE = 1e-5
+
+
+def weights(cell: str, size: int, layers: int = 1) -> dict[str, np.ndarray]:
+    rng, gates = np.random.default_rng(0), {"lstm": 4, "gru": 3}[cell]
+    found = {}
+    for layer in range(layers):
+        matrix, bias = (gates * size, size), (gates * size,)
+        for name, shape in (("weight_ih", matrix), ("weight_hh", matrix), ("bias_ih", bias), ("bias_hh", bias)):
+            found[f"{name}_l{layer}"] = rng.normal(0, 1 / np.sqrt(size), shape).astype(np.float32)
+    return found
+
+
+def ours(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
+    stream, out = Recurrent("lstm", own).stream(), np.empty(size, np.float32)
+    step = stream.step
+    return lambda x: step(x, out)
+
+
+def theirs_onnx(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
+    order = [0, 3, 1, 2]  # ONNX: i, o, f, c
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.split(array, 4)[k] for k in order])
+
+    tensors = {
+        "W": turned(own["weight_ih_l0"])[None],
+        "R": turned(own["weight_hh_l0"])[None],
+        "B": np.concatenate([turned(own["bias_ih_l0"]), turned(own["bias_hh_l0"])])[None],
+    }
+    node = helper.make_node("LSTM", ["x", "W", "R", "B", "", "h", "c"], ["y", "hn", "cn"], hidden_size=size)
+    one = [1, 1, size]
+    graph = helper.make_graph(
+        [node], "step", [helper.make_tensor_value_info(n, TensorProto.FLOAT, one) for n in ("x", "h", "c")],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 1, size])]
+        + [helper.make_tensor_value_info(n, TensorProto.FLOAT, one) for n in ("hn", "cn")],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    state = [np.zeros(one, np.float32), np.zeros(one, np.float32)]
+
+    def step(x: np.ndarray) -> np.ndarray:
+        y, state[0], state[1] = session.run(None, {"x": x[None, None], "h": state[0], "c": state[1]})
+        return y[0, 0, 0]
+
+    return step
+
+
+def theirs_torch(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
+    layer = torch.nn.LSTM(size, size)
+    layer.load_state_dict({name: torch.from_numpy(value) for name, value in own.items()})
+    state: list[Any] = [None]
+
+    def step(x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            y, state[0] = layer(torch.from_numpy(x)[None], state[0])
+            return y[0].numpy()
+
+    return step
+
+
+def timed(step: Callable[[np.ndarray], Any], xs: np.ndarray, count: int) -> float:
+    """Microseconds a step."""
+    began = time.perf_counter()
+    for k in range(count):
+        step(xs[k & 63])
+    return (time.perf_counter() - began) / count * 1e6
+
+
+def singles(step: Callable[[np.ndarray], Any], xs: np.ndarray, count: int) -> float:
+    """The 99th percentile of single steps, in microseconds; the clock's own cost is in it."""
+    taken = []
+    for k in range(count):
+        began = time.perf_counter_ns()
+        step(xs[k & 63])
+        taken.append(time.perf_counter_ns() - began)
+    return float(np.percentile(taken, 99)) / 1e3
+
+
+def compared(size: int, rounds: int) -> dict[str, Any]:
+    own = weights("lstm", size)
+    xs = np.random.default_rng(1).normal(size=(64, size)).astype(np.float32)
+    ways = {"tidegate": ours(own, size), "onnxruntime": theirs_onnx(own, size), "torch": theirs_torch(own, size)}
+    for x in xs[:20]:
+        said = {name: np.array(step(x)) for name, step in ways.items()}
+        off = max(float(np.abs(value - said["tidegate"]).max()) for value in said.values())
+        assert off < CLOSE, f"the three differ by {off}"
+    counts = {"tidegate": 2000, "onnxruntime": 200, "torch": 100}
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds):
+        for name in sorted(ways, reverse=bool(turn % 2)):
+            found[name].append(timed(ways[name], xs, counts[name]))
+    p99 = {name: singles(step, xs, 10 * counts[name]) for name, step in ways.items()}
+    us = {name: statistics.median(own) for name, own in found.items()}
+    ratios = {
+        name: statistics.median(b / a for a, b in zip(found["tidegate"], found[name], strict=True))
+        for name in ("onnxruntime", "torch")
+    }
+    return {"us": us, "p99_us": p99, "ratio": ratios}
+
+
+def many(streams: int, size: int, rounds: int) -> dict[str, float]:
+    """Streams of a GRU stepped at once, against the FMA peak measured beside each round."""
+    layer = Recurrent("gru", weights("gru", size))
+    own = [layer.stream() for _ in range(streams)]
+    x = np.random.default_rng(1).normal(size=(streams, size)).astype(np.float32)
+    out = np.empty((streams, size), np.float32)
+    shares, us = [], []
+    for _ in range(rounds):
+        peak = native.require().peak(1, 0.02)
+        began = time.perf_counter()
+        for _ in range(20):
+            layer.step_many(own, x, out)
+        us.append((time.perf_counter() - began) / 20 * 1e6)
+        shares.append(2 * 3 * size * 2 * size * streams / us[-1] / 1e3 / peak)
+    return {"us": statistics.median(us), "share_of_peak": statistics.median(shares), "least": min(shares), "most": max(shares)}
+
+
+def silence(rounds: int) -> dict[str, float]:
+    """A million silent steps after a signal: a step in the last of them over one in the signal."""
+    size = 32
+    step = ours(weights("lstm", size), size)
+    loud, quiet = np.random.default_rng(1).normal(size=(64, size)).astype(np.float32), np.zeros((64, size), np.float32)
+    usual = [timed(step, loud, 2000) for _ in range(rounds)]
+    timed(step, quiet, 1_000_000)
+    late = [timed(step, quiet, 2000) for _ in range(rounds)]
+    return {
+        "signal_us": statistics.median(usual),
+        "silence_us": statistics.median(late),
+        "ratio": statistics.median(late) / statistics.median(usual),
+    }
+
+
+def idle_bytes() -> float:
+    """Python's memory and the core's of one idle stream of a 2 x 64 LSTM, from the process's resident memory."""
+    layer = Recurrent("lstm", weights("lstm", 64, 2))
+    held = [layer.stream() for _ in range(1000)]  # arenas are there
+    tracemalloc.start()
+    held += [layer.stream() for _ in range(10_000)]
+    traced = tracemalloc.get_traced_memory()[0] / 10_000
+    tracemalloc.stop()
+    before = _resident()
+    held += [layer.stream() for _ in range(50_000)]
+    return max(traced, (_resident() - before) / 50_000)
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=21)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    native.set_num_threads(1)
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "",
+    )
+    result: dict[str, Any] = {
+        "machine": {"cpu": cpu, "isa": native.require().isa(), "torch": torch.__version__, "onnxruntime": ort.__version__},
+        "peak_gflops": native.require().peak(1, 0.2),
+        "lstm": {str(size): compared(size, given.rounds) for size in SIZES},
+        "many_256_gru_128": many(256, 128, given.rounds),
+        "silence_lstm_32": silence(given.rounds),
+        "idle_bytes_2x64_lstm": idle_bytes(),
+    }  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "steps.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for size, row in result["lstm"].items():
+        us = ", ".join(f"{name} {value:.2f} us" for name, value in row["us"].items())
+        print(f"LSTM {size}: {us}; {row['ratio']['onnxruntime']:.1f} x, {row['ratio']['torch']:.1f} x")
+    print(json.dumps({k: result[k] for k in ("many_256_gru_128", "silence_lstm_32", "idle_bytes_2x64_lstm", "peak_gflops")}))
+
+
+if __name__ == "__main__":
+    main()
