@@ -1,0 +1,192 @@
+"""Fitted models as ONNX: codes made from the file's metadata alone, ONNX Runtime's answers against those of `predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tidegate as tg
+from tidegate.models.to_onnx import to_onnx
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+TEXTS = ["a fine film", "a dull film", "fine acting", "dull acting"] * 10
+LABELS = ["good", "bad"] * 20
+ASKED = ["a fine story", "dull", "", "a fine dull acting film a fine dull acting film"]
+SENTENCES = [
+    (["John", "lives", "in", "Paris"], ["B-PER", "O", "O", "B-LOC"]),
+    (["he", "saw", "New", "York"], ["O", "O", "B-LOC", "I-LOC"]),
+] * 10
+PAIRS = [("a b c", "c b a"), ("b c", "c b"), ("d a", "a d")] * 10
+
+
+class Running:
+    """A session, its tables, and what it answers."""
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.about = {n: json.loads(v) for n, v in self.session.get_modelmeta().custom_metadata_map.items()}
+        self.inputs = {i.name: i.shape for i in self.session.get_inputs()}
+
+    def __call__(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = len(next(iter(feeds.values())))
+        states = {
+            n: np.zeros([d if isinstance(d, int) else rows for d in s], "f") for n, s in self.inputs.items() if "state." in n
+        }
+        names = [o.name for o in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, states | feeds), strict=True))
+
+    def codes(self, texts: list[list[str]], prefix: str = "") -> tuple[np.ndarray, np.ndarray]:
+        """Tokens -> (B, T, 1) codes and (B,) lengths, by the table in the file."""
+        place = {token: k + 1 for k, token in enumerate(self.about[f"{prefix}tokens"])}
+        lengths = np.array([len(text) for text in texts])
+        codes = np.zeros((len(texts), max(1, lengths.max()), 1), np.int64)
+        for row, text in enumerate(texts):
+            codes[row, : len(text), 0] = [place.get(token, 0) for token in text]
+        return codes, lengths
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"cell": "gru", "bidirectional": False, "ensemble": 2}, {"units": "char", "pooling": "attention"}, {"cell": "rnn"}],
+    ids=["lstm", "two gru", "characters", "rnn"],
+)
+def test_a_classifier(options: dict[str, object], tmp_path: Path) -> None:
+    model = tg.Classifier(hidden_size=8, epochs=4, ngrams=False, **options).fit((TEXTS, LABELS), progress=False)
+    (path,) = to_onnx(model, tmp_path / "reviews.onnx")
+    running = Running(path)
+    cut = [list(text) if running.about["units"] == "char" else text.split() for text in ASKED]
+    codes, lengths = running.codes(cut)
+    found = running({"tokens": codes, "lengths": lengths})
+    np.testing.assert_allclose(found["probabilities"], model.predict_proba(ASKED), atol=1e-5)
+    assert found["label"].tolist() == model.predict(ASKED)
+    assert tuple(running.about["classes"]) == model.classes
+    assert any(name.endswith("state.read.h") for name in running.inputs) == (options.get("bidirectional") is False)
+
+
+def test_n_grams_are_refused_by_name(tmp_path: Path) -> None:
+    model = tg.Classifier(hidden_size=8, epochs=4).fit((TEXTS, LABELS), progress=False)
+    assert model._ready().linear.share > 0
+    with pytest.raises(tg.TaskError, match=r"ngrams: expected nets alone.*fit the model with ngrams=False"):
+        to_onnx(model, tmp_path / "reviews.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_writes_the_same_text(tied: bool, tmp_path: Path) -> None:
+    options = {"hidden_size": 32, "steps": 200, "batch_size": 8, "window": 16, "tied": tied}
+    model = tg.LanguageModel(**options).fit(["tick tock " * 400], progress=False)
+    (path,) = to_onnx(model, tmp_path / "clock.onnx")
+    running, tokens, state = Running(path), [], dict[str, np.ndarray]()
+    cool = {"temperature": np.ones(1, "f")}
+    codes = np.concatenate([np.zeros((1, 1, 1), np.int64), running.codes([list("tick")])[0]], 1)  # code 0 begins a text
+    for _ in range(12):
+        found = running({"tokens": codes, "lengths": np.array([codes.shape[1]]), **cool, **state})
+        state = {f"state.{n.removeprefix('next.')}": v for n, v in found.items() if n.startswith("next.")}
+        codes = found["probabilities"][:, -1:].argmax(-1)[..., None]
+        tokens.append(running.about["tokens"][codes[0, 0, 0] - 1])
+    assert "".join(tokens) == "".join(model.generate("tick", length=12, temperature=0))
+    assert {"t", "i", "k", " "} <= set(tokens)
+
+
+def test_a_language_model_of_both_sides_becomes_two_files(tmp_path: Path) -> None:
+    options = {"hidden_size": 16, "steps": 30, "batch_size": 8, "window": 16, "direction": "both", "units": "word"}
+    model = tg.LanguageModel(**options).fit(["the clock says tick and tock and " * 100], progress=False)
+    left, both = map(Running, to_onnx(model, tmp_path / "fill.onnx"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fill.both.onnx", "fill.left.onnx"]
+    words = ["the", "clock", "says", "and", "tock"]
+    codes, _ = both.codes([words])
+    read = np.concatenate([np.zeros((1, 1, 1), np.int64), codes], 1)
+    wanted = model._ready().both.run({"tokens": read}).outputs["both"]
+    np.testing.assert_allclose(both({"tokens": read, "lengths": np.array([6])})["both"], wanted, atol=1e-5)
+    assert "both" not in {o.name for o in left.session.get_outputs()}
+
+
+def test_a_tagger(tmp_path: Path) -> None:
+    model = tg.Tagger(hidden_size=8, steps=20, ensemble=2).fit(SENTENCES, progress=False)
+    (path,) = to_onnx(model, tmp_path / "names.onnx")
+    running, words = Running(path), ["Mary", "lives", "in", "New", "York"]
+    codes, lengths = running.codes([[w.lower() if running.about["words.lower"] else w for w in words]], "words.")
+    letters, spans = running.codes([list(word) for word in words], "letters.")
+    feeds = {"words": codes, "words.lengths": lengths, "letters": letters, "letters.lengths": spans}
+    found = running({**feeds, "spelt": np.arange(5)[None, :, None]})
+    core = model._ready()
+    (wanted,) = core.scores(core.encode([words]))
+    np.testing.assert_allclose(found["scores"], wanted.tags, atol=1e-5)
+    chain = (np.array(running.about[name]) for name in ("transitions", "start", "end"))
+    path_of = best_path(np.asarray(found["scores"][0], np.float64), *chain)
+    assert [running.about["tags"][k] for k in path_of] == model.predict([words])[0]
+
+
+def best_path(scores: np.ndarray, transitions: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[int]:
+    """Viterbi, written once more, from what stands in the metadata."""
+    held, back = scores[0] + start, []
+    for row in scores[1:]:
+        into = held[:, None] + transitions
+        back.append(into.argmax(0))
+        held = into.max(0) + row
+    found = [int((held + end).argmax())]
+    for row in reversed(back):
+        found.append(int(row[found[-1]]))
+    return found[::-1]
+
+
+def test_a_tagger_with_labels_of_sentences_and_no_letters(tmp_path: Path) -> None:
+    labels = ["travel", "sight"] * 10
+    model = tg.Tagger(hidden_size=8, steps=20, letters=False, bidirectional=False, ensemble=2)
+    model.fit(SENTENCES, sentence_labels=labels, progress=False)
+    (path,) = to_onnx(model, tmp_path / "intents.onnx")
+    running, words = Running(path), ["he", "saw", "Paris"]
+    codes, lengths = running.codes([[w.lower() if running.about["words.lower"] else w for w in words]], "words.")
+    found = running({"words": codes, "lengths": lengths})
+    core = model._ready()
+    (scores,) = core.scores(core.encode([words]))
+    np.testing.assert_allclose(found["label_probabilities"], core.label_probabilities(scores), atol=1e-5)
+    assert found["sentence_label"][0] in ("sight", "travel")
+    assert {n for n in running.inputs if "state" in n} == {f"net{k}.state.read.{n}" for k in (0, 1) for n in "hc"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ensemble": 2, "input_feeding": True}, {"attention": "none", "cell": "gru", "shared": True}, {"num_layers": 2}],
+    ids=["attention", "two nets, fed", "one vector", "two layers"],
+)
+def test_a_translator_becomes_an_encoder_and_a_decoder(options: dict[str, object], tmp_path: Path) -> None:
+    model = tg.Translator(units="word", hidden_size=16, embedding_dim=12, steps=60, **options).fit(PAIRS, progress=False)
+    encoder, decoder = map(Running, to_onnx(model, tmp_path / "turn.onnx"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["turn.decoder.onnx", "turn.encoder.onnx"]
+    for source in ("a b c", "d a", "b b a c"):
+        codes, lengths = encoder.codes([source.split()], "source.")
+        assert " ".join(translated(encoder, decoder, codes, lengths)) == model.translate(source, beam=1)
+
+
+def translated(encoder: Running, decoder: Running, codes: np.ndarray, lengths: np.ndarray) -> list[str]:
+    """Greedy search by the two graphs."""
+    held = encoder({"source": codes, "lengths": lengths})
+    feeds = {name: held[name] for name in decoder.inputs if name in held}
+    feeds |= {"lengths": lengths} if "lengths" in decoder.inputs else {}
+    feeds |= {name: np.zeros((1, decoder.inputs[name][1]), "f") for name in decoder.inputs if name.endswith("feed")}
+    last, found = decoder.about["end"], []
+    for _ in range(min(2 * int(lengths[0]) + 20, max(decoder.about["longest"] + 20, int(lengths[0])))):
+        out = decoder({"previous": np.array([[[last]]]), **feeds})
+        last = int(out["log_probabilities"][0, -1].argmax())
+        if last == decoder.about["end"]:
+            break
+        found.append(decoder.about["target.tokens"][last - 1])
+        feeds |= {name.replace("next_start", "start"): v for name, v in out.items() if name.endswith("next_start")}
+        feeds |= {name.replace("readout", "feed"): v[:, 0] for name, v in out.items() if name.endswith("readout")}
+    return found
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(tg.TaskError, match="not fitted yet"):
+        to_onnx(tg.Classifier(), tmp_path / "m.onnx")
+    model = tg.LanguageModel(hidden_size=8, steps=5, batch_size=8, window=16).fit(["tick tock " * 40], progress=False)
+    with pytest.raises(tg.OutputError, match="the folder does not exist"):
+        to_onnx(model, tmp_path / "none" / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
