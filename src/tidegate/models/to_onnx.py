@@ -19,6 +19,7 @@ from tidegate.files import PathLike, check_writable, write_atomic
 from tidegate.models.base import Model, versions
 from tidegate.models.classifier import Classifier
 from tidegate.models.language_model import LanguageModel
+from tidegate.models.network import Network
 from tidegate.models.tagger import Tagger
 from tidegate.models.translator import Translator
 from tidegate.spec import Recurrent, Spec
@@ -113,6 +114,14 @@ def _translator(model: Model) -> dict[str, Export]:
     }  # fmt: skip
 
 
+def _network(model: Model) -> dict[str, Export]:
+    network = cast(Network, model)
+    net, classes = network.predictor, network.classes
+    about: dict[str, Plain] = {**_about(model), **({} if classes is None else {"classes": list(classes)})}
+    head = None if classes is None else class_head(net.spec.outputs[0], classes, 1.0, CLASSES)
+    return {"model": Export(nets=(net,), about=about, head=head)}
+
+
 def _about(model: Model) -> dict[str, Plain]:
     return {"task": model.task, "tidegate": versions()["tidegate"]}
 
@@ -135,6 +144,7 @@ _EXPORTS: Mapping[str, Callable[[Model], dict[str, Export]]] = {
     "generate": _language_model,
     "tag": _tagger,
     "translate": _translator,
+    "network": _network,
 }
 
 __all__ = ["to_onnx"]
