@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import tidegate as tg
+from tidegate.data.lines import Cut, Lines
 from tidegate.models.to_onnx import to_onnx
+from tidegate.tasks.forecast_windows import FrontEnd
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -189,4 +191,100 @@ def test_what_is_refused(tmp_path: Path) -> None:
     model = tg.LanguageModel(hidden_size=8, steps=5, batch_size=8, window=16).fit(["tick tock " * 40], progress=False)
     with pytest.raises(tg.OutputError, match="the folder does not exist"):
         to_onnx(model, tmp_path / "none" / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+SAME = {"atol": 4e-5, "rtol": 1e-5}  # of values with a deviation of about 4
+
+
+def wave(steps: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 10 + 4 * np.sin(2 * np.pi * np.arange(steps) / 12) + rng.normal(size=steps)
+
+
+def last(values: np.ndarray, running: Running) -> np.ndarray:
+    return values[None, -running.inputs["values"][1] :]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"output": "gaussian", "lower": 7.0, "ensemble": 2}, {"output": "point", "cell": "rnn"},
+     {"num_layers": 2, "cell": "lstm", "calibrate": False, "identity": False}, {"quantiles": (0.3, 0.5, 0.9), "segment": 4}],
+    ids=["quantiles", "two gaussian", "point", "two layers", "few quantiles"],
+)  # fmt: skip
+def test_a_forecaster_reads_raw_values(options: dict[str, object], tmp_path: Path) -> None:
+    """The last values of a series, one of them missing, against `predict` on the same series."""
+    model = tg.Forecaster(horizon=6, season=12, steps=30, hidden_size=8, batch_size=32, **options)
+    model.fit([wave(160), wave(120, 1), wave(140, 2)])
+    (path,) = to_onnx(model, tmp_path / "waves.onnx")
+    running, asked = Running(path), wave(150, 7)
+    asked[-5] = np.nan
+    found = running({"values": last(asked, running)} | _lines(running, 1))
+    table = model.predict([asked])
+    np.testing.assert_allclose(found["forecast"][0], table["forecast"], **SAME)
+    for k, level in enumerate(running.about["levels"]):
+        np.testing.assert_allclose(found["lo"][0, :, k], table[f"forecast-lo-{level:g}"], **SAME)
+        np.testing.assert_allclose(found["hi"][0, :, k], table[f"forecast-hi-{level:g}"], **SAME)
+    assert running.about["levels"] == ([] if options.get("output") == "point" else [80.0, 95.0])
+    many = running({n: np.repeat(v, 3, axis=0) for n, v in {"values": last(asked, running)}.items()} | _lines(running, 3))
+    np.testing.assert_allclose(many["forecast"], np.repeat(found["forecast"], 3, axis=0), rtol=1e-6)
+
+
+def _lines(running: Running, rows: int) -> dict[str, np.ndarray]:
+    return {"line": np.zeros((rows, 1), np.int64)} if "line" in running.inputs else {}
+
+
+def test_scales_of_any_size_and_a_window_without_values(tmp_path: Path) -> None:
+    model = tg.Forecaster(horizon=6, season=12, steps=30, hidden_size=8, batch_size=32).fit([wave(160)])
+    running = Running(to_onnx(model, tmp_path / "waves.onnx")[0])
+    base = last(wave(150, 7), running)
+    once = running({"values": base} | _lines(running, 1))
+    for factor in (1e-300, 1e-3, 1e12, 1e290):
+        found = running({"values": factor * base} | _lines(running, 1))
+        np.testing.assert_allclose(found["hi"] / factor, once["hi"], rtol=1e-5)
+    constant = running({"values": np.full_like(base, 3.25)} | _lines(running, 1))
+    np.testing.assert_allclose(constant["forecast"], 3.25, rtol=1e-4)
+    nothing = running({"values": np.full_like(base, np.nan)} | _lines(running, 1))
+    assert np.isnan(nothing["forecast"]).all()
+
+
+def test_covariates_and_calendar_come_prepared(tmp_path: Path) -> None:
+    """Hourly shops with a promotion that is known ahead and a static column; the channels are those of the front end."""
+    rng, start = np.random.default_rng(0), np.datetime64("2024-01-01T00", "ns")
+    when = start + np.arange(400) * np.timedelta64(1, "h")
+    table = {
+        "shop": np.repeat(np.array(["a", "b"], object), 400), "when": np.concatenate([when, when]),
+        "sales": np.concatenate([wave(400), wave(400, 1)]), "promo": rng.integers(0, 2, 800).astype(float),
+        "wind": rng.normal(size=800), "kind": np.repeat(np.array(["x", "y"], object), 400),
+    }  # fmt: skip
+    model = tg.Forecaster(horizon=6, steps=20, hidden_size=8, batch_size=32, identity=True)
+    model.fit(table, target="sales", time="when", id="shop", past="wind", future="promo", static="kind")
+    running = Running(to_onnx(model, tmp_path / "shops.onnx")[0])
+    core, panel = model._ready().core, model._like_fit(tg.read_table(table))
+    lines, cut = Lines(panel), Cut(np.array([0, 1]), np.array([390, 380]))
+    inputs = FrontEnd(core.plan, lines, ids=core.ids).windows(cut).inputs
+    count, bases = running.inputs["values"][1], len(core.plan.bases)
+    feeds = {"values": lines.values(cut, -count, count), **{n: inputs[n] for n in ("past_calendar", "future_calendar", "line")}}
+    more = (("past_covariates", inputs["past"][..., 2:]), ("future_covariates", inputs["future"][..., 2 * bases :]))
+    found = running({**feeds, **dict(more), "static_covariates": inputs["static"][:, 2:]})
+    wanted = core.forecasts(lines, cut, (80.0, 95.0))
+    np.testing.assert_allclose(found["forecast"], wanted.point, rtol=1e-5)
+    np.testing.assert_allclose(found["hi"][..., 1], wanted.hi[95.0], rtol=1e-5)
+    assert running.about["series"] == ["a", "b"]
+    assert running.about["calendar"][:2] == ["sin hour of day", "cos hour of day"]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"decode": "recursive"}, r"decode: expected 'direct'.*got 'recursive'"),
+        ({"scaling": "running"}, r"scaling: expected 'window'.*got 'running'"),
+        ({"output": "student_t"}, r"output: expected quantile, gaussian or point, got 'student_t'"),
+        ({"output": "negative_binomial"}, r"output: expected quantile, gaussian or point, got 'negative_binomial'"),
+    ],
+)
+def test_forecasters_that_onnx_cannot_hold(options: dict[str, object], match: str, tmp_path: Path) -> None:
+    model = tg.Forecaster(horizon=3, season=12, steps=3, hidden_size=4, batch_size=8, **options).fit([np.round(wave(120))])
+    with pytest.raises(tg.TaskError, match=match):
+        to_onnx(model, tmp_path / "waves.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -46,6 +46,25 @@ class Head(NamedTuple):
     inputs: Mapping[str, tuple[Dims, Callable[[np.random.Generator, int], npt.NDArray[np.float32]]]] = {}
 
 
+class Given(NamedTuple):
+    """Golden vectors of a front: what the runtime gets, and what the nets and the head then read by our own arithmetic."""
+
+    feeds: Arrays
+    ports: Arrays
+    more: Arrays
+
+
+class Front(NamedTuple):
+    """What stands before the nets.
+
+    write: takes inputs into the sheet; the values at the ports that it fills, by name, and more that the head reads. golden: such
+    inputs for so many rows, and what our own arithmetic makes of them.
+    """
+
+    write: Callable[[Sheet], Mapping[str, str]]
+    golden: Callable[[np.random.Generator, int], Given]
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -54,7 +73,7 @@ class Export:
     Args:  nets: of one spec; several stand side by side, their own outputs and states with the prefix net0., net1., ... own:
         ports that every net has for itself. about: metadata, every value as JSON. timing: of timed ports; a port that is missing
         has a clock of its own. states: whether the state is an input and an output. outputs: whether those of the spec are
-        outputs too. head: what stands behind the nets.
+        outputs too. front, head: what stands before and behind the nets.
     """
 
     nets: tuple[Predictor, ...]
@@ -63,6 +82,7 @@ class Export:
     timing: Mapping[str, Timing] = field(default_factory=dict)
     states: bool = True
     outputs: bool = True
+    front: Front | None = None
     head: Head | None = None
 
     @property
@@ -120,7 +140,8 @@ def drawn(export: Export) -> Sheet:
                 f"{net.weights[wrong].dtype}; convert the weights first"
             )
     sheet = Sheet()
-    ports = _ports(sheet, export)
+    before = export.front.write(sheet) if export.front else {}
+    ports = _ports(sheet, export, before)
     for name, (dims, _) in (export.head.inputs if export.head else {}).items():
         sheet.take_in(name, "float32", dims)
     written = [_net(sheet, export, k, ports[k]) for k in range(len(export.nets))]
@@ -129,7 +150,7 @@ def drawn(export: Export) -> Sheet:
             for name, edge in ran.outputs.items():
                 sheet.give_out(f"{export.prefix(k)}{name}", edge.x, "float32", output_dims(name, edge))
     if export.head is not None:
-        export.head.write(sheet, [_named(ran) for ran in written])
+        export.head.write(sheet, [{**before, **_named(ran)} for ran in written])
     if export.states:
         for k, ran in enumerate(written):
             for name, value in ran.state.items():
@@ -168,12 +189,12 @@ def _state_dims(spec: Spec, name: str) -> Dims:
     return layers, "batch", size
 
 
-def _ports(sheet: Sheet, export: Export) -> list[dict[str, Edge]]:
+def _ports(sheet: Sheet, export: Export, before: Mapping[str, str]) -> list[dict[str, Edge]]:
     """The ports of every net; what all of them read stands once."""
     found: list[dict[str, Edge]] = [{} for _ in export.nets]
     for port in export.spec.inputs:
-        names = [export.port_name(k, port) for k in range(len(export.nets))]
-        for name in dict.fromkeys(names):
+        names = [before.get(port.name, export.port_name(k, port)) for k in range(len(export.nets))]
+        for name in dict.fromkeys(names if port.name not in before else ()):
             sheet.take_in(name, "int64" if port.shape in CODED else "float32", _port_dims(export, port))
         for own, name in zip(found, names, strict=True):
             own[port.name] = Edge(name, port.size, port.shape in TIMED)
@@ -213,4 +234,4 @@ def output_dims(name: str, edge: Edge) -> Dims:
     return ("batch", f"{name}_steps", width) if edge.timed else ("batch", width)
 
 
-__all__ = ["Export", "Head", "Slot", "Timing", "drawn", "model_bytes", "write"]
+__all__ = ["Export", "Front", "Given", "Head", "Slot", "Timing", "drawn", "model_bytes", "write"]

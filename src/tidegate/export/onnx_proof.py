@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.errors import TaskError
-from tidegate.export.onnx import Arrays, Export, given_states, next_name, state_name
+from tidegate.export.onnx import Arrays, Export, Given, given_states, next_name, state_name
 from tidegate.export.onnx_sheet import library
 from tidegate.spec import CODED, TIMED, Embed, Gather, Port, Recurrent
 
@@ -52,8 +52,10 @@ def _difference(name: str, got: npt.NDArray[np.generic], wanted: npt.NDArray[np.
         apart = 0.0 if same else np.inf
     else:
         there, ours = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-        with np.errstate(invalid="ignore"):  # -inf of both is the same
-            each = np.where(there == ours, 0.0, np.abs(there - ours) / np.maximum(np.abs(ours), 1.0))
+        with np.errstate(invalid="ignore"):  # -inf or NaN of both is the same
+            each = np.where(
+                (there == ours) | (np.isnan(there) & np.isnan(ours)), 0.0, np.abs(there - ours) / np.maximum(np.abs(ours), 1.0)
+            )
         apart = float(each.max(initial=0.0))
     if not apart <= TOLERANCE:
         raise TaskError(
@@ -67,12 +69,13 @@ def golden(export: Export, seed: int = 0) -> Iterator[Case]:
     """The cases, the same for the same export."""
     rng = np.random.default_rng(seed)
     for rows, ticks in ROWS:
-        feeds, lengths = _inputs(export, rng, rows, ticks)
+        front = export.front.golden(rng, rows) if export.front else Given({}, {}, {})
+        feeds, lengths = _inputs(export, rng, rows, ticks, front.ports)
         states = [_states(export, rng, k, rows) for k in range(len(export.nets))]
         extra = {name: make(rng, rows) for name, (_, make) in (export.head.inputs if export.head else {}).items()}
         yield Case(
-            {**feeds.arrays, **feeds.lengths, **extra, **{n: a for own in states for n, a in own.items()}},
-            _answers(export, feeds.arrays, lengths, states, extra, rows),
+            {**front.feeds, **feeds.arrays, **feeds.lengths, **extra, **{n: a for own in states for n, a in own.items()}},
+            _answers(export, {**feeds.arrays, **front.ports}, lengths, states, {**extra, **front.more}, rows),
         )
 
 
@@ -81,15 +84,17 @@ class _Feeds(NamedTuple):
     lengths: dict[str, npt.NDArray[np.generic]]
 
 
-def _inputs(export: Export, rng: np.random.Generator, rows: int, ticks: int) -> tuple[_Feeds, dict[str, npt.NDArray[np.int64]]]:
-    """Arrays and lengths by their input, and lengths by port."""
+def _inputs(
+    export: Export, rng: np.random.Generator, rows: int, ticks: int, made: Arrays
+) -> tuple[_Feeds, dict[str, npt.NDArray[np.int64]]]:
+    """Arrays and lengths by their input, and lengths by port. made: ports that a front fills."""
     clocks: dict[str, int] = {}
     feeds, ragged = _Feeds({}, {}), dict[str, npt.NDArray[np.int64]]()
     for port in export.spec.inputs:
         timing, count = export.timing_of(port), ITEMS if port.items else rows
         own = timing.fixed or clocks.setdefault(timing.clock, ticks + len(clocks))
         for k in range(len(export.nets)):
-            if export.port_name(k, port) not in feeds.arrays:
+            if port.name not in made and export.port_name(k, port) not in feeds.arrays:
                 feeds.arrays[export.port_name(k, port)] = _values(export, rng, port, count, own * timing.rate)
         name = export.lengths_name(port)
         if name is None:

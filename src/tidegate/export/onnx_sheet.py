@@ -17,7 +17,7 @@ from tidegate.config import Plain
 from tidegate.errors import missing_extra
 
 OPSET, IR_VERSION = 18, 8  # ONNX 1.13, December 2022, and every runtime since
-Dtype = Literal["float32", "int64", "string"]
+Dtype = Literal["float32", "float64", "int64", "string"]
 Attributes = Mapping[str, "int | float | str | Sequence[int] | Sequence[str]"]
 Dims = tuple["int | str", ...]  # a letter or word: any size
 
@@ -75,9 +75,9 @@ class Sheet:
         """A constant float32 without axes."""
         return self._constant(np.array(value, np.float32))
 
-    def numbers(self, values: npt.ArrayLike) -> str:
-        """A constant array of float32."""
-        return self._constant(np.asarray(values, np.float32))
+    def doubles(self, values: npt.ArrayLike) -> str:
+        """A constant array of float64."""
+        return self._constant(np.asarray(values, np.float64))
 
     def _constant(self, array: npt.NDArray[np.generic]) -> str:
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -111,7 +111,7 @@ class Sheet:
 
     def _info(self, slot: Slot) -> Any:
         kinds = self._onnx.TensorProto
-        kind = {"float32": kinds.FLOAT, "int64": kinds.INT64, "string": kinds.STRING}[slot.dtype]
+        kind = {"float32": kinds.FLOAT, "float64": kinds.DOUBLE, "int64": kinds.INT64, "string": kinds.STRING}[slot.dtype]
         return self._onnx.helper.make_tensor_value_info(slot.name, kind, list(slot.dims))
 
 

@@ -6,18 +6,24 @@ JSON value a key. Everything is proved against our own answers before anything i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
+
 from tidegate.config import Plain
+from tidegate.data.lines import Scale
 from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import TaskError
-from tidegate.export.onnx import Export, Timing, model_bytes
+from tidegate.export.onnx import Arrays, Export, Timing, model_bytes
+from tidegate.export.onnx_forecast import check_plan, forecast_front, forecast_head, history
 from tidegate.export.onnx_heads import class_head, next_code_head, score_head, translation_head
 from tidegate.files import PathLike, check_writable, write_atomic
 from tidegate.models.base import Model, versions
 from tidegate.models.classifier import Classifier
+from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
 from tidegate.models.network import Network
 from tidegate.models.tagger import Tagger
@@ -25,6 +31,7 @@ from tidegate.models.translator import Translator
 from tidegate.spec import Recurrent, Spec
 from tidegate.tasks.translate_nets import build_nets, handed
 
+LEVELS = (80.0, 95.0)  # of a forecaster's intervals
 CLASSES, LABELS = ("probabilities", "label"), ("label_probabilities", "sentence_label")
 
 
@@ -66,6 +73,35 @@ def _classifier(model: Model) -> dict[str, Export]:
     head = class_head("logits", core.classes, core.temperature, CLASSES)
     states = _forward(core.nets[0].spec)
     return {"model": Export(nets=core.nets, about=about, states=states, outputs=len(core.nets) == 1, head=head)}
+
+
+def _forecaster(model: Model) -> dict[str, Export]:
+    fitted = cast(Forecaster, model)._ready()
+    core, plan, schema = fitted.core, fitted.core.plan, fitted.panel.schema
+    check_plan(plan)
+    factors = {} if plan.output == "point" else {
+        level: np.ones(plan.horizon) if core.corrections is None else core.corrections.at(level) for level in LEVELS
+    }  # fmt: skip
+
+    def expected(nets: Sequence[Arrays], scale: Scale) -> dict[str, npt.NDArray[np.float64]]:
+        own = [{name: np.asarray(net[name], np.float32) for name in ("raw", "base")} for net in nets]
+        found = core.from_outputs(own, scale, tuple(factors))
+        ends = {n: np.stack([part[k] for k in factors], 2) for n, part in (("lo", found.lo), ("hi", found.hi)) if factors}
+        return {"forecast": found.point, **ends}
+
+    names = schema.clock.calendar_names
+    about: dict[str, Plain] = {**_about(model), "horizon": plan.horizon, "history": history(plan), "levels": list(factors)}
+    about |= {"segment": plan.segment, "calendar": [names[k] for k in plan.calendar_columns]}
+    about |= {"schema": cast(Plain, schema.to_json()), "series": list(core.ids)}
+    segments, ahead = plan.lookback // plan.segment, plan.future_segments
+    timing = {"past_calendar": Timing("past", fixed=segments), "future_calendar": Timing("future", fixed=ahead)}
+    timing |= {"past": Timing("past", plan.segment, fixed=segments), "future": Timing("future", plan.segment, fixed=ahead)}
+    head = forecast_head(plan, factors, core.lower, expected)
+    return {
+        "model": Export(
+            nets=core.nets, about=about, timing=timing, states=False, outputs=False, front=forecast_front(plan), head=head
+        )
+    }
 
 
 def _language_model(model: Model) -> dict[str, Export]:
@@ -140,6 +176,7 @@ def _vocabulary(prefix: str, tokenizer: Tokenizer) -> dict[str, Plain]:
 
 
 _EXPORTS: Mapping[str, Callable[[Model], dict[str, Export]]] = {
+    "forecast": _forecaster,
     "classify": _classifier,
     "generate": _language_model,
     "tag": _tagger,
