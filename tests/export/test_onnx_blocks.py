@@ -15,7 +15,7 @@ from tidegate.blocks.graph import run
 from tidegate.errors import MissingExtra, TaskError
 from tidegate.export import onnx as export_onnx
 from tidegate.export import onnx_blocks, onnx_recurrent
-from tidegate.export.onnx import Export, Timing, drawn, given_states, model_bytes, next_name, state_name
+from tidegate.export.onnx import Export, Timing, drawn, given_states, next_name, proved, state_name
 from tidegate.export.onnx_proof import TOLERANCE, golden, prove
 from tidegate.nn.ops import TorchOps
 from tidegate.runtime.predictor import Predictor
@@ -81,7 +81,7 @@ def test_operators_equal_torchs_own_layers(kind: str, both: bool) -> None:
     block = Recurrent(name="read", inputs=("x",), cell=cell, input_size=5, hidden_size=7, num_layers=2, bidirectional=both)
     spec = Spec(inputs=(Port(name="x", size=5),), blocks=(block,), outputs=("read",))
     net = Predictor(spec, {f"read.{name}": p.detach().numpy() for name, p in layer.state_dict().items()})
-    body = model_bytes(Export(nets=(net,), about={}, timing={"x": Timing("x", ragged=False)}))
+    body = proved(Export(nets=(net,), about={}, timing={"x": Timing("x", ragged=False)})).body
     x, directions = torch.randn(3, 11, 5), 4 if both else 2
     state = [torch.randn(directions, 3, 7) for _ in range(2 if kind == "LSTM" else 1)]
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_operators_equal_torchs_own_layers(kind: str, both: bool) -> None:
 
 def test_a_row_cut_in_two_goes_on_at_the_state() -> None:
     export = export_of(checks.CASES["lstm x 3"])
-    body = model_bytes(export)
+    body = proved(export).body
     feeds = next(c for c in golden(export) if c.feeds["x"].shape[1] > 8).feeds
     rows, steps, _ = feeds["x"].shape
     whole = answers(body, {**feeds, "lengths": np.full(rows, steps)})
@@ -106,7 +106,7 @@ def test_a_row_cut_in_two_goes_on_at_the_state() -> None:
 
 
 def test_batch_and_length_are_open() -> None:
-    shapes = {i.name: i.shape for i in session(model_bytes(export_of(checks.CASES["gru x 3"]))).get_inputs()}
+    shapes = {i.name: i.shape for i in session(proved(export_of(checks.CASES["gru x 3"])).body).get_inputs()}
     assert shapes == {
         "x": ["batch", "x_steps", 3],
         "lengths": ["batch"],
@@ -129,7 +129,7 @@ def test_float64_is_refused() -> None:
     case = checks.CASES["gru"]
     export = Export(nets=(Predictor(case.spec, case.weights("float64")),), about={})
     with pytest.raises(TaskError, match=r"expected float32.*got float64"):
-        model_bytes(export)
+        proved(export)
 
 
 @pytest.mark.parametrize("fault", ["gates", "weight"])
@@ -170,7 +170,7 @@ def test_the_golden_vectors_reach_every_input() -> None:
 def test_several_nets_stand_side_by_side() -> None:
     case = checks.CASES["lstm"]
     nets = tuple(Predictor(case.spec, case.weights("float32", seed)) for seed in (0, 1))
-    found = session(model_bytes(Export(nets=nets, about={})))
+    found = session(proved(Export(nets=nets, about={})).body)
     names = [i.name for i in found.get_inputs()]
     assert names == ["x", "lengths", *(f"net{k}.state.layer.{n}" for k in (0, 1) for n in "hc")]
     assert [o.name for o in found.get_outputs()][:2] == ["net0.layer", "net1.layer"]
@@ -194,5 +194,5 @@ def test_a_missing_package_names_the_extra(missing: str, tmp_path: object, monke
 
 
 def test_tied_weights_stand_once() -> None:
-    tied, own = (len(model_bytes(export_of(checks.CASES[f"next token{t}"]))) for t in (", tied", ""))
+    tied, own = (len(proved(export_of(checks.CASES[f"next token{t}"])).body) for t in (", tied", ""))
     assert tied < own

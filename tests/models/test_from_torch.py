@@ -111,7 +111,7 @@ def test_it_is_saved_loaded_and_predicts_without_torch(tmp_path: Path) -> None:
 def test_it_becomes_onnx(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     module = seeded(Tutorial)
-    (path,) = to_onnx(tg.from_torch(module, pool="both", classes=("bad", "fair", "good")), tmp_path / "reviews.onnx")
+    (path,), _ = to_onnx(tg.from_torch(module, pool="both", classes=("bad", "fair", "good")), tmp_path / "reviews.onnx")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     zeros = np.zeros((4, 4, 16), "f")
     feeds = {"x": TOKENS[..., None].numpy(), "lengths": LENGTHS.numpy(), "state.read.h": zeros, "state.read.c": zeros}
@@ -231,9 +231,26 @@ def pruned() -> nn.Module:
     return layer
 
 
+class Symmetric(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 1.0
+
+
+def parametrised() -> nn.Module:
+    layer = nn.GRU(3, 4)
+    nn.utils.parametrize.register_parametrization(layer, "weight_hh_l0", Symmetric())
+    return layer
+
+
 def with_a_weight() -> nn.Module:
     module = Tutorial()
     module.scale = nn.Parameter(torch.ones(3))
+    return module
+
+
+def hooked() -> nn.Module:
+    module = Tutorial()
+    module.rnn.register_forward_hook(lambda *_: None)
     return module
 
 
@@ -254,8 +271,10 @@ REFUSED = {
     ),
     "vectors of another size": (lambda: holding(nn.Embedding(5, 2), nn.GRU(3, 4)), r"'0': expected vectors of 3 for '1', got 2"),
     "max_norm": (lambda: holding(nn.Embedding(5, 3, max_norm=1.0), nn.GRU(3, 4)), r"'0': expected max_norm=None, got 1.0"),
-    "pruned": (pruned, r"weight 'weight_hh_l0_mask': expected those of the plain layers alone"),
+    "pruned": (pruned, r"GRU: expected no hooks, which may change an answer, got some"),
+    "parametrised": (parametrised, r"'parametrizations.weight_hh_l0.0': expected .*, got a Symmetric"),
     "a weight of its own": (with_a_weight, r"weight 'scale': expected those of the plain layers alone"),
+    "hooked": (hooked, r"'rnn': expected no hooks"),
     "no module": (lambda: {"weight_ih_l0": 1}, r"module: expected a torch.nn.Module, got dict"),
 }
 

@@ -111,14 +111,23 @@ class Export:
         return "lengths" if len(clocks) == 1 else f"{timing.clock}.lengths"
 
 
-def write(export: Export, path: PathLike) -> None:
-    """Write a proved file. Raises: as `model_bytes`; OutputError."""
+class Proved(NamedTuple):
+    """An ONNX model, and the largest difference between ONNX Runtime's answers and ours on the golden vectors."""
+
+    body: bytes
+    apart: float
+
+
+def write(export: Export, path: PathLike) -> float:
+    """Write a proved file; the largest difference. Raises: as `proved`; OutputError."""
     check_writable(path)
-    write_atomic(path, model_bytes(export))
+    made = proved(export)
+    write_atomic(path, made.body)
+    return made.apart
 
 
-def model_bytes(export: Export) -> bytes:
-    """The bytes of an ONNX model on which ONNX Runtime agrees with us.
+def proved(export: Export) -> Proved:
+    """An ONNX model on which ONNX Runtime agrees with us.
 
     Raises: TaskError for what ONNX cannot hold, or where the two disagree; MissingExtra without onnx and onnxruntime.
     """
@@ -126,8 +135,7 @@ def model_bytes(export: Export) -> bytes:
 
     sheet = drawn(export)
     body = sheet.to_bytes("tidegate", export.about)
-    prove(export, body)
-    return body
+    return Proved(body, prove(export, body))
 
 
 def drawn(export: Export) -> Sheet:
@@ -234,4 +242,4 @@ def output_dims(name: str, edge: Edge) -> Dims:
     return ("batch", f"{name}_steps", width) if edge.timed else ("batch", width)
 
 
-__all__ = ["Export", "Front", "Given", "Head", "Slot", "Timing", "drawn", "model_bytes", "write"]
+__all__ = ["Export", "Front", "Given", "Head", "Proved", "Slot", "Timing", "drawn", "proved", "write"]

@@ -21,6 +21,7 @@ from tidegate.tasks.network import Joined, NetworkOptions, build_spec
 KINDS = ("RNN", "LSTM", "GRU", "Embedding", "Linear")
 IDLE = ("Dropout", "Dropout1d", "Dropout2d", "Identity")  # do nothing in eval mode
 HOMES = ("torch.nn.modules.", "tidegate.nn.")  # modules where these classes stand
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 POOLS = ("last", "mean", "max", "both")
 TOLERANCE = 1e-5  # of a number of at most 1; of larger ones that share
 # Options of our own layers that change what they compute, with the values that change nothing.
@@ -86,6 +87,8 @@ def _parts(module: Any) -> _Parts:
             raise TaskError(
                 f"{_called(name, own)}: expected {known} of torch.nn, got a {type(own).__name__}; it cannot be converted"
             )
+        if any(getattr(own, hooks, None) for hooks in HOOKS):
+            raise TaskError(f"{_called(name, own)}: expected no hooks, which may change an answer, got some")
         if kind not in IDLE:
             found["recurrent" if kind in KINDS[:3] else kind].append((name, own))
     if len(found["recurrent"]) != 1:

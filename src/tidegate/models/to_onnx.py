@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from tidegate.config import Plain
 from tidegate.data.lines import Scale
 from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import TaskError
-from tidegate.export.onnx import Arrays, Export, Timing, model_bytes
+from tidegate.export.onnx import Arrays, Export, Timing, proved
 from tidegate.export.onnx_forecast import check_plan, forecast_front, forecast_head, history
 from tidegate.export.onnx_heads import class_head, next_code_head, score_head, translation_head
 from tidegate.files import PathLike, check_writable, write_atomic
@@ -35,13 +35,19 @@ LEVELS = (80.0, 95.0)  # of a forecaster's intervals
 CLASSES, LABELS = ("probabilities", "label"), ("label_probabilities", "sentence_label")
 
 
-def to_onnx(model: Model, path: PathLike) -> tuple[Path, ...]:
+class Written(NamedTuple):
+    """What was written, and the largest difference between ONNX Runtime's answers and ours on the golden vectors."""
+
+    paths: tuple[Path, ...]
+    apart: float
+
+
+def to_onnx(model: Model, path: PathLike) -> Written:
     """Write a fitted model as ONNX, opset 18.
 
     A translator becomes two files, NAME.encoder.onnx and NAME.decoder.onnx; so does a language model that reads both ways,
     NAME.left.onnx, which writes on, and NAME.both.onnx, which fills in.
 
-    Returns: the files that were written.
     Raises: TaskError before `fit`, for a model that ONNX cannot hold, and where ONNX Runtime's answers are more than 1e-5 from
         ours; MissingExtra without onnx and onnxruntime; OutputError. Nothing is written then.
     """
@@ -52,8 +58,9 @@ def to_onnx(model: Model, path: PathLike) -> tuple[Path, ...]:
     paths = [Path(path)] if len(parts) == 1 else [_part(Path(path), name) for name in parts]
     for own in paths:
         check_writable(own)
-    bodies = [model_bytes(export) for export in parts.values()]  # all are proved before one is written
-    return tuple(write_atomic(own, body) for own, body in zip(paths, bodies, strict=True))
+    made = [proved(export) for export in parts.values()]  # all are proved before one is written
+    written = tuple(write_atomic(own, one.body) for own, one in zip(paths, made, strict=True))
+    return Written(written, max(one.apart for one in made))
 
 
 def _part(path: Path, name: str) -> Path:
@@ -184,4 +191,4 @@ _EXPORTS: Mapping[str, Callable[[Model], dict[str, Export]]] = {
     "network": _network,
 }
 
-__all__ = ["to_onnx"]
+__all__ = ["Written", "to_onnx"]
