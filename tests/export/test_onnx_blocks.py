@@ -12,14 +12,14 @@ import torch
 
 import checks
 from tidegate.blocks.graph import run
-from tidegate.errors import MissingExtra, TaskError
+from tidegate.errors import MissingExtra, ShapeError, TaskError
 from tidegate.export import onnx as export_onnx
 from tidegate.export import onnx_blocks, onnx_recurrent
 from tidegate.export.onnx import Export, Timing, drawn, given_states, next_name, proved, state_name
 from tidegate.export.onnx_proof import TOLERANCE, golden, prove
 from tidegate.nn.ops import TorchOps
 from tidegate.runtime.predictor import Predictor
-from tidegate.spec import Pool, Port, Recurrent, Spec
+from tidegate.spec import Pool, Port, Position, Recurrent, Spec
 
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -196,3 +196,40 @@ def test_a_missing_package_names_the_extra(missing: str, tmp_path: object, monke
 def test_tied_weights_stand_once() -> None:
     tied, own = (len(proved(export_of(checks.CASES[f"next token{t}"])).body) for t in (", tied", ""))
     assert tied < own
+
+
+@pytest.mark.parametrize(
+    ("codes", "lengths", "fits"),
+    [
+        ([[1, 2, 0]], [3], True),
+        ([[1, 2, -9]], [2], True),  # padding is not read
+        ([[1, 2, 3]], [3], False),
+        ([[1, -1, 0]], [3], False),
+        ([[1, 2, 0]], [4], False),
+        ([[1, 2, 0]], [-1], False),
+        ([[1, 2, 0]], [3, 3], False),
+    ],
+)
+def test_codes_and_lengths_that_the_runtime_refuses(codes: list[list[int]], lengths: list[int], fits: bool) -> None:
+    """The same that the Predictor refuses: ONNX alone would read a negative code from the table's end."""
+    export = export_of(checks.CASES["next token"])
+    (port,) = export.spec.inputs
+    held = {state_name(export, 0, n): np.zeros((layers, 1, size), "f") for n, (layers, size) in export.spec.state().items()}
+    feeds = {port.name: np.array(codes)[..., None], "lengths": np.array(lengths), **held}
+    if fits:
+        assert all(np.isfinite(y).all() for y in answers(proved(export).body, feeds).values())
+        return
+    with pytest.raises(ShapeError):
+        export.nets[0].run({port.name: feeds[port.name]}, None, {port.name: lengths})
+    with pytest.raises(Exception, match=r"out of data bounds|Invalid value/s in sequence_lens|broadcast"):
+        answers(proved(export).body, feeds)
+
+
+def test_a_position_beyond_the_table_is_an_error_of_the_runtime() -> None:
+    block = Position(name="y", inputs=("x",), steps=1, size=2)
+    spec = Spec(inputs=(Port(name="x", size=2),), blocks=(block,), outputs=("y",))
+    net = Predictor(spec, {"y.weight": np.ones((1, 2), "f")})
+    body = drawn(Export(nets=(net,), about={}, timing={"x": Timing("x", ragged=False)})).to_bytes("position", {})
+    assert answers(body, {"x": np.zeros((2, 1, 2), "f")})["y"].tolist() == [[[1, 1]]] * 2
+    with pytest.raises(Exception, match="out of data bounds"):
+        answers(body, {"x": np.zeros((2, 3, 2), "f")})

@@ -1,7 +1,7 @@
 """Every block of a spec in ONNX's operators: the twin of blocks/graph.py. In: a sheet, a spec, weights. Out: names of values.
 
 Sequences are (B, T, C) with lengths (B,) int64, as in blocks/graph.py; what stands in the padding is not read, and outputs there
-are 0. A graph cannot refuse: lengths and codes that Tidegate would refuse give an error of the runtime, or an answer to nothing.
+are 0. Lengths and codes that Tidegate would refuse are errors of the runtime here.
 """
 
 from __future__ import annotations
@@ -118,9 +118,14 @@ def steps_of(sheet: Sheet, x: str) -> str:
 
 def valid(sheet: Sheet, x: str, lengths: str) -> str:
     """(B, T) true where a row has a step."""
+    places = sheet.op("Unsqueeze", _places(sheet, x), sheet.ints(0))
+    return sheet.op("Less", places, sheet.op("Unsqueeze", lengths, sheet.ints(1)))
+
+
+def _places(sheet: Sheet, x: str) -> str:
+    """(T,) 0, 1, ... of (B, T, ...)."""
     count = sheet.op("Squeeze", steps_of(sheet, x), sheet.ints(0))
-    place = sheet.op("Range", sheet.integer(0), count, sheet.integer(1))
-    return sheet.op("Less", sheet.op("Unsqueeze", place, sheet.ints(0)), sheet.op("Unsqueeze", lengths, sheet.ints(1)))
+    return sheet.op("Range", sheet.integer(0), count, sheet.integer(1))
 
 
 def masked(sheet: Sheet, x: str, lengths: str, instead: float) -> str:
@@ -185,6 +190,9 @@ def _like(edge: Edge, x: str) -> Edge:
 
 def _embed(sheet: Sheet, block: Embed, own: Own, sources: list[Edge]) -> Edge:
     codes = _column(sheet, sources[0].x, block.column)
+    # ONNX counts negative places from the end; beyond the table they are an error of the runtime.
+    below = sheet.op("Less", codes, sheet.integer(0))
+    codes = sheet.op("Where", below, sheet.integer(block.num_embeddings), codes)
     return sources[0]._replace(x=sheet.op("Gather", own["weight"], codes, also={"axis": 0}), width=block.embedding_dim)
 
 
@@ -330,7 +338,7 @@ def _blend(sheet: Sheet, block: Blend, own: Own, sources: list[Edge]) -> Edge:
 
 
 def _position(sheet: Sheet, block: Position, own: Own, sources: list[Edge]) -> Edge:
-    rows = sheet.op("Slice", own["weight"], sheet.ints(0), steps_of(sheet, sources[0].x), sheet.ints(0))
+    rows = sheet.op("Gather", own["weight"], _places(sheet, sources[0].x), also={"axis": 0})  # beyond the table: an error
     return _like(sources[0], sheet.op("Add", sources[0].x, rows))
 
 
