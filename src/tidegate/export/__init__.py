@@ -1,1 +1,1 @@
-"""Trained nets in the forms of other runtimes. Each is proved against our own prediction before it is written."""
+"""Trained nets in other forms, each proved before it is written: ONNX (export/onnx.py). Never imports torch."""

@@ -118,14 +118,9 @@ def steps_of(sheet: Sheet, x: str) -> str:
 
 def valid(sheet: Sheet, x: str, lengths: str) -> str:
     """(B, T) true where a row has a step."""
-    places = sheet.op("Unsqueeze", _places(sheet, x), sheet.ints(0))
-    return sheet.op("Less", places, sheet.op("Unsqueeze", lengths, sheet.ints(1)))
-
-
-def _places(sheet: Sheet, x: str) -> str:
-    """(T,) 0, 1, ... of (B, T, ...)."""
     count = sheet.op("Squeeze", steps_of(sheet, x), sheet.ints(0))
-    return sheet.op("Range", sheet.integer(0), count, sheet.integer(1))
+    place = sheet.op("Range", sheet.integer(0), count, sheet.integer(1))
+    return sheet.op("Less", sheet.op("Unsqueeze", place, sheet.ints(0)), sheet.op("Unsqueeze", lengths, sheet.ints(1)))
 
 
 def masked(sheet: Sheet, x: str, lengths: str, instead: float) -> str:
@@ -338,7 +333,10 @@ def _blend(sheet: Sheet, block: Blend, own: Own, sources: list[Edge]) -> Edge:
 
 
 def _position(sheet: Sheet, block: Position, own: Own, sources: list[Edge]) -> Edge:
-    rows = sheet.op("Gather", own["weight"], _places(sheet, sources[0].x), also={"axis": 0})  # beyond the table: an error
+    every = sheet.op("Expand", sheet.number(1.0), steps_of(sheet, sources[0].x))
+    # Not by Range: ONNX Runtime makes a slice of it, and a table of one row would be added to every step; this is an error there.
+    place = sheet.op("Squeeze", sheet.op("NonZero", every), sheet.ints(0))
+    rows = sheet.op("Gather", own["weight"], place, also={"axis": 0})
     return _like(sources[0], sheet.op("Add", sources[0].x, rows))
 
 
