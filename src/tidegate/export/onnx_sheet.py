@@ -54,7 +54,7 @@ class Sheet:
         """One operator with `count` outputs. An input named "" is left out."""
         number = len(self._nodes)
         names = tuple(f"{kind.lower()}_{number}" + (f"_{k}" if count > 1 else "") for k in range(count))
-        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), list(names), **(also or {})))
+        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), list(names), name=names[0], **(also or {})))
         return names
 
     def array(self, name: str, array: npt.NDArray[np.generic]) -> str:
@@ -92,7 +92,7 @@ class Sheet:
 
     def give_out(self, name: str, value: str, dtype: Dtype, dims: Dims) -> None:
         """An output of the graph."""
-        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=name))
         self.outputs.append(Slot(name, dtype, dims))
 
     def to_bytes(self, title: str, about: Mapping[str, Plain]) -> bytes:
