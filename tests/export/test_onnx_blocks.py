@@ -132,6 +132,20 @@ def test_float64_is_refused() -> None:
         proved(export)
 
 
+def test_a_graph_that_the_runtime_cannot_run_is_told() -> None:
+    with pytest.raises(TaskError, match=r"ONNX Runtime .* cannot run the graph .*; nothing was written"):
+        prove(export_of(checks.CASES["gru"]), b"no protobuf")
+    other = drawn(export_of(checks.CASES["lstm"])).to_bytes("lstm", {})
+    with pytest.raises(TaskError, match=r"cannot run the graph .*state\.layer\.c"):
+        prove(export_of(checks.CASES["gru"]), other)
+
+
+def test_weights_beyond_a_protobuf_message_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_onnx, "MOST_BYTES", 100)
+    with pytest.raises(TaskError, match=r"weights: expected at most 100 bytes, as one ONNX file holds, got 432"):
+        drawn(export_of(checks.CASES["gru"]))
+
+
 @pytest.mark.parametrize("fault", ["gates", "weight"])
 def test_a_wrong_graph_is_refused_and_nothing_is_written(fault: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """A swapped gate, or one weight that is off by 1e-3, is found by the golden vectors."""

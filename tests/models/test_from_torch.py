@@ -248,9 +248,9 @@ def with_a_weight() -> nn.Module:
     return module
 
 
-def hooked() -> nn.Module:
+def hooked(whole: bool = False) -> nn.Module:
     module = Tutorial()
-    module.rnn.register_forward_hook(lambda *_: None)
+    (module if whole else module.rnn).register_forward_hook(lambda *_: None)
     return module
 
 
@@ -275,6 +275,7 @@ REFUSED = {
     "parametrised": (parametrised, r"'parametrizations.weight_hh_l0.0': expected .*, got a Symmetric"),
     "a weight of its own": (with_a_weight, r"weight 'scale': expected those of the plain layers alone"),
     "hooked": (hooked, r"'rnn': expected no hooks"),
+    "hooked as a whole": (lambda: hooked(whole=True), r"Tutorial: expected no hooks"),
     "no module": (lambda: {"weight_ih_l0": 1}, r"module: expected a torch.nn.Module, got dict"),
 }
 

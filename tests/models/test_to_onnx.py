@@ -190,6 +190,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(tg.TaskError, match="not fitted yet"):
         to_onnx(tg.Classifier(), tmp_path / "m.onnx")
     model = tg.LanguageModel(hidden_size=8, steps=5, batch_size=8, window=16).fit(["tick tock " * 40], progress=False)
+    with pytest.raises(tg.TaskError, match=r"model: expected a model of Tidegate, got str"):
+        to_onnx("m.safetensors", tmp_path / "m.onnx")
     with pytest.raises(tg.OutputError, match="the folder does not exist"):
         to_onnx(model, tmp_path / "none" / "m.onnx")
     assert list(tmp_path.iterdir()) == []

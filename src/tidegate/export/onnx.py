@@ -22,6 +22,7 @@ from tidegate.files import PathLike, check_writable, write_atomic
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import CODED, TIMED, Port, Spec
 
+MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf message has at most 2 GiB; the rest is for tables and nodes
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -147,6 +148,9 @@ def drawn(export: Export) -> Sheet:
                 f"weight {wrong!r}: expected float32, which ONNX Runtime's recurrent operators read, got "
                 f"{net.weights[wrong].dtype}; convert the weights first"
             )
+    size = sum(array.nbytes for net in export.nets for array in net.weights.values())
+    if size > MOST_BYTES:
+        raise TaskError(f"weights: expected at most {MOST_BYTES:,} bytes, as one ONNX file holds, got {size:,}; make it smaller")
     sheet = Sheet()
     before = export.front.write(sheet) if export.front else {}
     ports = _ports(sheet, export, before)

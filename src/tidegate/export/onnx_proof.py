@@ -6,7 +6,7 @@ codes of the whole table, states that are not zero. Ours is the Predictor, and f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,16 +32,36 @@ class Case(NamedTuple):
 
 def prove(export: Export, body: bytes) -> float:
     """The largest difference over all golden vectors. Raises: TaskError where it is above TOLERANCE, with the output's name."""
-    runtime = library("onnxruntime")
-    options = runtime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
-    session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
+    run = _session(body)
     worst = 0.0
     for case in golden(export):
         names = list(case.answers)
-        for name, got in zip(names, session.run(names, case.feeds), strict=True):
+        for name, got in zip(names, run(names, case.feeds), strict=True):
             worst = max(worst, _difference(name, np.asarray(got), case.answers[name]))
     return worst
+
+
+def _session(body: bytes) -> Callable[[list[str], Arrays], list[npt.NDArray[np.generic]]]:
+    """What runs the model. Raises: MissingExtra; TaskError for a graph that this ONNX Runtime cannot load, or run."""
+    runtime = library("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
+
+    def told(error: Exception) -> TaskError:
+        return TaskError(f"ONNX Runtime {runtime.__version__} cannot run the graph ({error}); nothing was written. Update it")
+
+    try:
+        session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class of their own
+        raise told(error) from error
+
+    def run(names: list[str], feeds: Arrays) -> list[npt.NDArray[np.generic]]:
+        try:
+            return list(session.run(names, feeds))
+        except Exception as error:
+            raise told(error) from error
+
+    return run
 
 
 def _difference(name: str, got: npt.NDArray[np.generic], wanted: npt.NDArray[np.generic]) -> float:

@@ -18,8 +18,9 @@ from tidegate.runtime.predictor import Floats
 from tidegate.spec import Cell
 from tidegate.tasks.network import Joined, NetworkOptions, build_spec
 
-KINDS = ("RNN", "LSTM", "GRU", "Embedding", "Linear")
+SOUGHT = {"recurrent": ("RNN", "LSTM", "GRU"), "Embedding": ("Embedding",), "Linear": ("Linear",)}
 IDLE = ("Dropout", "Dropout1d", "Dropout2d", "Identity")  # do nothing in eval mode
+KNOWN = (*(kind for kinds in SOUGHT.values() for kind in kinds), *IDLE)
 HOMES = ("torch.nn.modules.", "tidegate.nn.")  # modules where these classes stand
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 POOLS = ("last", "mean", "max", "both")
@@ -77,38 +78,41 @@ def _parts(module: Any) -> _Parts:
     """Raises: TaskError that names what is not covered."""
     if not callable(getattr(module, "named_modules", None)):
         raise TaskError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
-    found: dict[str, list[tuple[str, Any]]] = {"recurrent": [], "Embedding": [], "Linear": []}
-    for name, own in module.named_modules():
-        kind = _kind(own)
-        if kind is None and next(iter(own.children()), None) is not None:
-            continue  # it only holds others; its forward is what `pool` and `example` say
-        if kind is None:
-            known = f"{', '.join(KINDS[:3])}, Embedding, Linear and Dropout"
-            raise TaskError(
-                f"{_called(name, own)}: expected {known} of torch.nn, got a {type(own).__name__}; it cannot be converted"
-            )
-        if any(getattr(own, hooks, None) for hooks in HOOKS):
-            raise TaskError(f"{_called(name, own)}: expected no hooks, which may change an answer, got some")
-        if kind not in IDLE:
-            found["recurrent" if kind in KINDS[:3] else kind].append((name, own))
-    if len(found["recurrent"]) != 1:
-        said = ", ".join(_called(*one) for one in found["recurrent"]) or "none"
+    found = list(_layers(module))
+    own = {part: [(name, layer) for name, layer in found if _kind(layer) in kinds] for part, kinds in SOUGHT.items()}
+    if len(own["recurrent"]) != 1:
+        said = ", ".join(_called(*one) for one in own["recurrent"]) or "none"
         raise TaskError(f"module: expected one RNN, LSTM or GRU, got {said}; stack layers with num_layers, or convert each alone")
-    for kind in ("Embedding", "Linear"):
-        if len(found[kind]) > 1:
-            said = ", ".join(_called(*one) for one in found[kind])
-            raise TaskError(f"module: expected at most one {kind}, got {said}; convert the recurrent layer alone")
-    parts = _Parts(found["recurrent"][0], *(found[kind][0] if found[kind] else None for kind in ("Embedding", "Linear")))
+    for part in ("Embedding", "Linear"):
+        if len(own[part]) > 1:
+            said = ", ".join(_called(*one) for one in own[part])
+            raise TaskError(f"module: expected at most one {part}, got {said}; convert the recurrent layer alone")
+    parts = _Parts(own["recurrent"][0], *(own[part][0] if own[part] else None for part in ("Embedding", "Linear")))
     _check_recurrent(*parts.recurrent)
     if parts.embedding is not None and parts.embedding[1].max_norm is not None:
         raise TaskError(f"{_called(*parts.embedding)}: expected max_norm=None, got {parts.embedding[1].max_norm}")
     return parts
 
 
+def _layers(module: Any) -> Iterator[tuple[str, Any]]:
+    """The layers and their names; what only holds others is left out, its forward is what `pool` and `example` say.
+
+    Raises: TaskError for a layer that is not covered, and for hooks anywhere.
+    """
+    for name, own in module.named_modules():
+        if any(getattr(own, hooks, None) for hooks in HOOKS):
+            raise TaskError(f"{_called(name, own)}: expected no hooks, which may change an answer, got some")
+        if _kind(own) is not None:
+            yield name, own
+        elif next(iter(own.children()), None) is None:
+            known = "RNN, LSTM, GRU, Embedding, Linear and Dropout of torch.nn"
+            raise TaskError(f"{_called(name, own)}: expected {known}, got a {type(own).__name__}; it cannot be converted")
+
+
 def _kind(module: object) -> str | None:
     """The class of torch's, or of ours that stands in for it; a subclass may do anything and is none."""
     own = type(module)
-    return own.__name__ if own.__module__.startswith(HOMES) and own.__name__ in (*KINDS, *IDLE) else None
+    return own.__name__ if own.__module__.startswith(HOMES) and own.__name__ in KNOWN else None
 
 
 def _called(name: str, module: object) -> str:

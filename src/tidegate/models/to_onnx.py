@@ -51,6 +51,8 @@ def to_onnx(model: Model, path: PathLike) -> Written:
     Raises: TaskError before `fit`, for a model that ONNX cannot hold, and where ONNX Runtime's answers are more than 1e-5 from
         ours; MissingExtra without onnx and onnxruntime; OutputError. Nothing is written then.
     """
+    if not isinstance(model, Model):
+        raise TaskError(f"model: expected a model of Tidegate, got {type(model).__name__}; load one with tidegate.load(path)")
     exports = _EXPORTS.get(model.task)
     if exports is None:
         raise TaskError(f"the export to ONNX: expected a model for {', '.join(_EXPORTS)}, got one for {model.task!r}")
