@@ -15,8 +15,8 @@ from tidegate.blocks.graph import run
 from tidegate.errors import MissingExtra, ShapeError, TaskError
 from tidegate.export import onnx as export_onnx
 from tidegate.export import onnx_blocks, onnx_recurrent
-from tidegate.export.onnx import Export, Timing, drawn, given_states, next_name, proved, state_name
-from tidegate.export.onnx_proof import TOLERANCE, golden, prove
+from tidegate.export.onnx import Export, Timing, drawn, given_states, next_name, state_name
+from tidegate.export.onnx_proof import TOLERANCE, golden, prove, proved, write
 from tidegate.nn.ops import TorchOps
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import Pool, Port, Position, Recurrent, Spec
@@ -156,7 +156,7 @@ def test_a_wrong_graph_is_refused_and_nothing_is_written(fault: str, tmp_path: o
         monkeypatch.setattr(onnx_recurrent, "_ordered", _off(onnx_recurrent._ordered))
     path = tmp_path / "net.onnx"
     with pytest.raises(TaskError, match=r"output '.*': ONNX Runtime and Tidegate are .* apart, expected at most 1e-05; nothing"):
-        export_onnx.write(export, path)
+        write(export, path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,7 +192,7 @@ def test_several_nets_stand_side_by_side() -> None:
 
 def test_metadata_is_json(tmp_path: object) -> None:
     export = dataclasses.replace(export_of(checks.CASES["gru"]), about={"tokens": ["ä", "b"], "temperature": 1.5})
-    export_onnx.write(export, tmp_path / "net.onnx")
+    write(export, tmp_path / "net.onnx")
     model = onnx.load(tmp_path / "net.onnx")
     assert {p.key: p.value for p in model.metadata_props} == {"tokens": '["ä", "b"]', "temperature": "1.5"}
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
@@ -206,7 +206,7 @@ def test_metadata_is_json(tmp_path: object) -> None:
 def test_a_missing_package_names_the_extra(missing: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtra, match=rf"\({missing}\).*tidegate\[export\]"):
-        export_onnx.write(export_of(checks.CASES["gru"]), tmp_path / "net.onnx")
+        write(export_of(checks.CASES["gru"]), tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

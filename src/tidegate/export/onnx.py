@@ -1,4 +1,4 @@
-"""Nets as ONNX files, each proved on golden vectors before it is written. In: predictors, what follows them. Out: a file.
+"""Nets as ONNX graphs. In: predictors, what stands before and behind them. Out: a graph; onnx_proof.py proves and writes it.
 
 Inputs are the ports of the spec, the lengths of padded rows, and the state; outputs are those of the spec, the next state, and
 what the head makes of them. Every size that the spec leaves open (batch, steps) stays open. What a task makes of its nets stands
@@ -18,7 +18,6 @@ from tidegate.config import Plain
 from tidegate.errors import TaskError
 from tidegate.export.onnx_blocks import Edge, Written, write_spec
 from tidegate.export.onnx_sheet import Dims, Sheet, Slot
-from tidegate.files import PathLike, check_writable, write_atomic
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import CODED, TIMED, Port, Spec
 
@@ -112,45 +111,9 @@ class Export:
         return "lengths" if len(clocks) == 1 else f"{timing.clock}.lengths"
 
 
-class Proved(NamedTuple):
-    """An ONNX model, and the largest difference between ONNX Runtime's answers and ours on the golden vectors."""
-
-    body: bytes
-    apart: float
-
-
-def write(export: Export, path: PathLike) -> float:
-    """Write a proved file; the largest difference. Raises: as `proved`; OutputError."""
-    check_writable(path)
-    made = proved(export)
-    write_atomic(path, made.body)
-    return made.apart
-
-
-def proved(export: Export) -> Proved:
-    """An ONNX model on which ONNX Runtime agrees with us.
-
-    Raises: TaskError for what ONNX cannot hold, or where the two disagree; MissingExtra without onnx and onnxruntime.
-    """
-    from tidegate.export.onnx_proof import prove
-
-    sheet = drawn(export)
-    body = sheet.to_bytes("tidegate", export.about)
-    return Proved(body, prove(export, body))
-
-
 def drawn(export: Export) -> Sheet:
     """The graph. Raises: TaskError; MissingExtra."""
-    for net in export.nets:
-        wrong = next((name for name, array in net.weights.items() if array.dtype != np.float32), None)
-        if wrong is not None:
-            raise TaskError(
-                f"weight {wrong!r}: expected float32, which ONNX Runtime's recurrent operators read, got "
-                f"{net.weights[wrong].dtype}; convert the weights first"
-            )
-    size = sum(array.nbytes for net in export.nets for array in net.weights.values())
-    if size > MOST_BYTES:
-        raise TaskError(f"weights: expected at most {MOST_BYTES:,} bytes, as one ONNX file holds, got {size:,}; make it smaller")
+    _check_weights(export)
     sheet = Sheet()
     before = export.front.write(sheet) if export.front else {}
     ports = _ports(sheet, export, before)
@@ -168,6 +131,20 @@ def drawn(export: Export) -> Sheet:
             for name, value in ran.state.items():
                 sheet.give_out(next_name(export, k, name), value, "float32", _state_dims(export.spec, name))
     return sheet
+
+
+def _check_weights(export: Export) -> None:
+    """Raises: TaskError for weights that ONNX, or ONNX Runtime, cannot hold."""
+    for net in export.nets:
+        wrong = next((name for name, array in net.weights.items() if array.dtype != np.float32), None)
+        if wrong is not None:
+            raise TaskError(
+                f"weight {wrong!r}: expected float32, which ONNX Runtime's recurrent operators read, got "
+                f"{net.weights[wrong].dtype}; bring the model in float32"
+            )
+    size = sum(array.nbytes for net in export.nets for array in net.weights.values())
+    if size > MOST_BYTES:
+        raise TaskError(f"weights: expected at most {MOST_BYTES:,} bytes, as one ONNX file holds, got {size:,}; make it smaller")
 
 
 def state_name(export: Export, net: int, part: str) -> str:
@@ -246,4 +223,4 @@ def output_dims(name: str, edge: Edge) -> Dims:
     return ("batch", f"{name}_steps", width) if edge.timed else ("batch", width)
 
 
-__all__ = ["Export", "Front", "Given", "Head", "Proved", "Slot", "Timing", "drawn", "proved", "write"]
+__all__ = ["Export", "Front", "Given", "Head", "Slot", "Timing", "drawn"]

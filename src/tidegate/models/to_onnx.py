@@ -17,9 +17,10 @@ from tidegate.config import Plain
 from tidegate.data.lines import Scale
 from tidegate.data.vocabulary import Tokenizer
 from tidegate.errors import TaskError
-from tidegate.export.onnx import Arrays, Export, Timing, proved
+from tidegate.export.onnx import Arrays, Export, Timing
 from tidegate.export.onnx_forecast import check_plan, forecast_front, forecast_head, history
 from tidegate.export.onnx_heads import class_head, next_code_head, score_head, translation_head
+from tidegate.export.onnx_proof import proved
 from tidegate.files import PathLike, check_writable, write_atomic
 from tidegate.models.base import Model, versions
 from tidegate.models.classifier import Classifier
