@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 TEXTS = ["a fine film", "a dull film", "fine acting", "dull acting"] * 10
 LABELS = ["good", "bad"] * 20
-ASKED = ["a fine story", "dull", "", "a fine dull acting film a fine dull acting film"]
+ASKED = ["A fine story!", "dull", "", "don't, don’t 3.14 __ DULL-film", "a fine dull acting film a fine dull acting film"]
 SENTENCES = [
     (["John", "lives", "in", "Paris"], ["B-PER", "O", "O", "B-LOC"]),
     (["he", "saw", "New", "York"], ["O", "O", "B-LOC", "I-LOC"]),
@@ -63,7 +64,8 @@ def test_a_classifier(options: dict[str, object], tmp_path: Path) -> None:
     (path,), apart = to_onnx(model, tmp_path / "reviews.onnx")
     assert 0 < apart < 1e-5
     running = Running(path)
-    cut = [list(text) if running.about["units"] == "char" else text.split() for text in ASKED]
+    pattern = running.about.get("pattern", ".")  # of characters each is a token
+    cut = [[token.lower() for token in re.findall(pattern, text)] for text in ASKED]
     codes, lengths = running.codes(cut)
     found = running({"tokens": codes, "lengths": lengths})
     np.testing.assert_allclose(found["probabilities"], model.predict_proba(ASKED), atol=1e-5)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tidegate.config import Plain
 from tidegate.data.lines import Scale
-from tidegate.data.vocabulary import Tokenizer
+from tidegate.data.vocabulary import PATTERNS, Tokenizer
 from tidegate.errors import TaskError
 from tidegate.export.onnx import Arrays, Export, Timing
 from tidegate.export.onnx_forecast import check_plan, forecast_front, forecast_head, history
@@ -178,8 +178,13 @@ def _forward(spec: Spec) -> bool:
 
 
 def _vocabulary(prefix: str, tokenizer: Tokenizer) -> dict[str, Plain]:
-    """How a text becomes codes: the token of code k + 1 is tokens[k], code 0 is what training did not see."""
+    """How a text becomes codes: the token of code k + 1 is tokens[k], code 0 is what training did not see.
+
+    pattern: the regular expression that finds the tokens, in Python's notation with Unicode's letters and digits.
+    """
     found: dict[str, Plain] = {"units": tokenizer.units, "lower": tokenizer.lower, "tokens": list(tokenizer.tokens)}
+    if tokenizer.units in PATTERNS:
+        found["pattern"] = PATTERNS[tokenizer.units]
     if tokenizer.units == "bpe":
         found["merges"] = cast(Plain, tokenizer.merges.tolist())
     return {f"{prefix}{name}": value for name, value in found.items()}
