@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -153,6 +155,22 @@ def test_a_bare_layer_with_its_state(cell: str, options: dict[str, object], batc
     np.testing.assert_allclose(ran.y, (y if batch_first else y.transpose(0, 1)).numpy(), atol=ATOL)
     for name, end in zip("hc", ends if cell == "lstm" else [ends], strict=False):
         np.testing.assert_allclose(ran.state[name], end.numpy(), atol=ATOL)
+
+
+@settings(max_examples=40)
+@given(data=st.data(), cell=st.sampled_from(sorted(CELLS)), both=st.booleans(), bias=st.booleans(), layers=st.integers(1, 3))
+def test_any_module_of_these_parts(data: st.DataObject, cell: str, both: bool, bias: bool, layers: int) -> None:
+    """Any sizes, with and without biases, rows of any lengths of at least 1, against the module itself."""
+    joined = data.draw(st.sampled_from(["last", "mean", "max"]))
+    rows, steps = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 9))
+    lengths = torch.tensor([steps, *data.draw(st.lists(st.integers(1, steps), min_size=rows - 1, max_size=rows - 1))])
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    module = Small(cell, joined, bidirectional=both, bias=bias, num_layers=layers).eval()
+    tokens = torch.randint(0, 50, (rows, steps))
+    network = tg.from_torch(module, pool=joined, example=(tokens, lengths))
+    with torch.no_grad():
+        np.testing.assert_allclose(network.run(tokens, lengths=lengths).y, module(tokens, lengths).numpy(), atol=ATOL)
+    assert tg.Network._from_file(container.parse(network.to_bytes()), "file").to_bytes() == network.to_bytes()
 
 
 def test_the_other_nonlinearity_and_our_own_layers() -> None:
