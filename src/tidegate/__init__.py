@@ -18,11 +18,11 @@ _HOME = {
     "Classifier": "models", "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
     "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
     "LanguageModel": "models", "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors",
-    "Stream": "runtime",
+    "Network": "models", "Stream": "runtime",
     "Tagger": "models",
     "Table": "data.table", "TaskError": "errors",
     "TidegateError": "errors", "Translator": "models", "check": "data.check", "get_num_threads": "native", "load": "models",
-    "nn": "",
+    "from_torch": "models.from_torch", "nn": "",
     "read_table": "data.table", "set_num_threads": "native",
 }  # fmt: skip
 __all__ = sorted([*_HOME, "__version__"])
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         TaskError,
         TidegateError,
     )
-    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, Tagger, Translator, load
+    from tidegate.models import Classifier, Forecaster, LanguageModel, Model, Network, Tagger, Translator, load
+    from tidegate.models.from_torch import from_torch
     from tidegate.native import get_num_threads, set_num_threads
     from tidegate.runtime import Predictor, Stream
     from tidegate.tasks.evaluation import Evaluation

@@ -12,7 +12,17 @@ from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
 from tidegate.data.schema import Roles
 from tidegate.data.series import Panel
-from tidegate.models import Classifier, LanguageModel, Tagger, Translator, language_figures, load, tag_figures, translate_figures
+from tidegate.models import (
+    Classifier,
+    LanguageModel,
+    Network,
+    Tagger,
+    Translator,
+    language_figures,
+    load,
+    tag_figures,
+    translate_figures,
+)
 from tidegate.models.classify_figures import held_back_text
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
@@ -53,6 +63,13 @@ def run(args: argparse.Namespace) -> int:
         about = _about(args.model, file, model.card, spec, "the vocabularies and the commonest target")
         use = _use_of_pairs(model)
         figures, said = translate_figures.held_back_text(model.card), cast("list[str]", model.card["notes"])
+    elif isinstance(model, Network):
+        about, use, figures = (
+            _about_network(args.model, file, model),
+            _use_of_network(model),
+            "no figures: it was not trained here",
+        )
+        said = cast("list[str]", model.card["notes"])
     else:
         model = forecaster(args.model)
         about = _about(args.model, file, model.card, spec, f"the tails of {model.card['series']} training series")
@@ -94,6 +111,22 @@ def _use_of_pairs(model: Translator) -> list[tuple[str, ...]]:
         ("units", f"{o.units} into {o.target_units or o.units}{lower}; at most {o.max_tokens:,} a source"),
         ("predict", "takes texts on the command line, or --data FILE with a text a line; --beam 5 searches better"),
         ("attention", o.attention + ("" if o.attention == "none" else "; plot --text TEXT draws it")),
+    ]  # fmt: skip
+
+
+def _use_of_network(model: Network) -> list[tuple[str, ...]]:
+    """What a caller has to know of a bare network."""
+    o = model.options
+    reads = f"codes (B, T) from 0 to {o.codes - 1:,}" if o.codes else f"numbers (B, T, {o.input_size})"
+    classes = [("classes", ", ".join(model.classes[:12]))] if model.classes else []
+    return [*classes, ("run", f"in Python, takes {reads}; the command line has no task for it")]
+
+
+def _about_network(path: str, file: container.File, model: Network) -> list[tuple[str, ...]]:
+    weights = sum(array.nbytes for array in file.arrays.values())
+    return [
+        ("path", path), ("task", str(file.header["task"])), ("sha256", file.sha256), ("source", str(model.card["source"])),
+        ("weights", f"{weights:,} bytes; {model.predictor.spec.state_size()} numbers of state for each row"),
     ]  # fmt: skip
 
 

@@ -28,7 +28,9 @@ Units = Literal["word", "token", "char", "byte", "bpe"]
 Codes = npt.NDArray[np.int64]
 Arrays = dict[str, npt.NDArray[np.generic]]
 UNKNOWN = 0
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,]\d+)*|_+|\S")
+# What finds the tokens of a text, by unit; an export passes it on. Tokens are lower-cased after the cut.
+PATTERNS = {"word": r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,]\d+)*|_+|\S", "token": r"\S+"}
+_WORD = re.compile(PATTERNS["word"])
 
 
 @final
@@ -71,7 +73,7 @@ class Tokenizer:
             raise ConfigError(f"units: expected word, token or char to point at a text's tokens, got {self.units!r}")
         if self.units == "char":
             return [(k, k + 1) for k in range(len(text))]
-        pattern = _WORD if self.units == "word" else re.compile(r"\S+")
+        pattern = _WORD if self.units == "word" else re.compile(PATTERNS["token"])
         return [match.span() for match in pattern.finditer(text)]
 
     @cached_property

@@ -51,7 +51,7 @@ def at_levels(q: ArrayLike, trained: Probabilities, wanted: Probabilities) -> Fl
     if grid.ndim == 0 or grid.shape[-1] != have.size:
         raise ShapeError(f"q: expected (..., {have.size}), one quantile for each trained probability, got {grid.shape}")
     order = np.argsort(want, kind="stable")
-    left, weight = _neighbours(have, want[order])
+    left, weight = neighbours(have, want[order])
     right = np.minimum(left + 1, have.size - 1)
     rising = np.maximum.accumulate((1.0 - weight) * grid[..., left] + weight * grid[..., right], axis=-1)
     return np.asarray(rising[..., np.argsort(order, kind="stable")])
@@ -155,8 +155,11 @@ def _checked(name: str, p: Probabilities) -> Floats:
     return values
 
 
-def _neighbours(have: Floats, want: Floats) -> tuple[NDArray[np.intp], Floats]:
-    """The left neighbour of each wanted p and the weight of the right one: 0 ... 1 inside the grid, else in the tails."""
+def neighbours(have: Floats, want: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """The left neighbour of each wanted p and the weight of the right one: 0 ... 1 inside the grid, else in the tails.
+
+    Args:  have: (Q,) rising, in (0, 1). want: (P,) in (0, 1). Raises: ConfigError for a tail asked of a grid of one.
+    """
     if have.size == 1:
         if np.any(want != have[0]):
             got = f"{want.tolist()} of a model with the one quantile {have[0]}"

@@ -9,6 +9,7 @@ from tidegate.models.base import Model
 from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
+from tidegate.models.network import Network
 from tidegate.models.tagger import Tagger
 from tidegate.models.translator import Translator
 
@@ -18,6 +19,7 @@ _BY_TASK: dict[str, type[Model]] = {
     "generate": LanguageModel,
     "tag": Tagger,
     "translate": Translator,
+    "network": Network,
 }
 
 
@@ -33,4 +35,4 @@ def load(path: PathLike) -> Model:
     return _BY_TASK[task]._from_file(file, str(path))
 
 
-__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "Tagger", "Translator", "load"]
+__all__ = ["Classifier", "Forecaster", "LanguageModel", "Model", "Network", "Tagger", "Translator", "load"]
