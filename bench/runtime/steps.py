@@ -5,7 +5,7 @@
 LSTM of N units that reads N numbers, batch 1. Ours: `stream.step(x, out)`. ONNX Runtime: an opset-17 LSTM node with its states as
 inputs and outputs, one intra-op thread, session made once. PyTorch: nn.LSTM under inference_mode, state passed on. All three give
 the same numbers (checked first). Rounds of the three stand beside each other in time, in turning order; a figure is the median of
-the rounds' means, p99 that of single steps. Beside it: many streams at once, silence after a signal, the memory of an idle stream,
+the rounds' means, p99 that of single steps. Beside it: many streams at once, silence after a signal, memory of an idle stream,
 and the FMA peak of one thread.
 """
 
