@@ -3,7 +3,7 @@
     python bench/runtime/steps.py          # one thread; needs torch, onnx and onnxruntime
 
 LSTM of N units that reads N numbers, batch 1. Ours: `stream.step(x, out)`. ONNX Runtime: an opset-17 LSTM node with its states as
-inputs and outputs, one intra-op thread, session made once. PyTorch: nn.LSTM under inference_mode, state passed on. All three give
+inputs and outputs, one intra-op thread, session made once. PyTorch: nn.LSTM in inference mode, state passed on. All three give
 the same numbers (checked first). Rounds of the three stand beside each other in time, in turning order; a figure is the median of
 the rounds' means, p99 that of single steps. Beside it: many streams at once, silence after a signal, memory of an idle stream,
 and the FMA peak of one thread.
@@ -32,6 +32,7 @@ from tidegate.runtime import Recurrent
 RESULTS = Path(__file__).resolve().parent / "results"
 SIZES = (32, 64, 128, 256)
 CLOSE = 1e-5
+Step = Callable[[int], np.ndarray]  # the k-th of 64 samples, ready in the form that each side takes
 
 
 def weights(cell: str, size: int, layers: int = 1) -> dict[str, np.ndarray]:
@@ -44,13 +45,13 @@ def weights(cell: str, size: int, layers: int = 1) -> dict[str, np.ndarray]:
     return found
 
 
-def ours(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
+def ours(own: dict[str, np.ndarray], size: int, given: np.ndarray) -> Step:
     stream, out = Recurrent("lstm", own).stream(), np.empty(size, np.float32)
-    step = stream.step
-    return lambda x: step(x, out)
+    step, xs = stream.step, list(given)
+    return lambda k: step(xs[k], out)
 
 
-def theirs_onnx(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
+def theirs_onnx(own: dict[str, np.ndarray], size: int, given: np.ndarray) -> Step:
     order = [0, 3, 1, 2]  # ONNX: i, o, f, c
 
     def turned(array: np.ndarray) -> np.ndarray:
@@ -76,40 +77,43 @@ def theirs_onnx(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray],
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     state = [np.zeros(one, np.float32), np.zeros(one, np.float32)]
 
-    def step(x: np.ndarray) -> np.ndarray:
-        y, state[0], state[1] = session.run(None, {"x": x[None, None], "h": state[0], "c": state[1]})
+    xs = [np.ascontiguousarray(x[None, None]) for x in given]
+
+    def step(k: int) -> np.ndarray:
+        y, state[0], state[1] = session.run(None, {"x": xs[k], "h": state[0], "c": state[1]})
         return y[0, 0, 0]
 
     return step
 
 
-def theirs_torch(own: dict[str, np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
+def theirs_torch(own: dict[str, np.ndarray], size: int, given: np.ndarray) -> Step:
     layer = torch.nn.LSTM(size, size)
     layer.load_state_dict({name: torch.from_numpy(value) for name, value in own.items()})
     state: list[Any] = [None]
 
-    def step(x: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            y, state[0] = layer(torch.from_numpy(x)[None], state[0])
-            return y[0].numpy()
+    xs = [torch.from_numpy(x[None]) for x in given]
+
+    def step(k: int) -> np.ndarray:
+        y, state[0] = layer(xs[k], state[0])
+        return y[0].numpy()
 
     return step
 
 
-def timed(step: Callable[[np.ndarray], Any], xs: np.ndarray, count: int) -> float:
+def timed(step: Step, count: int) -> float:
     """Microseconds a step."""
     began = time.perf_counter()
     for k in range(count):
-        step(xs[k & 63])
+        step(k & 63)
     return (time.perf_counter() - began) / count * 1e6
 
 
-def singles(step: Callable[[np.ndarray], Any], xs: np.ndarray, count: int) -> float:
+def singles(step: Step, count: int) -> float:
     """The 99th percentile of single steps, in microseconds; the clock's own cost is in it."""
     taken = []
     for k in range(count):
         began = time.perf_counter_ns()
-        step(xs[k & 63])
+        step(k & 63)
         taken.append(time.perf_counter_ns() - began)
     return float(np.percentile(taken, 99)) / 1e3
 
@@ -117,17 +121,17 @@ def singles(step: Callable[[np.ndarray], Any], xs: np.ndarray, count: int) -> fl
 def compared(size: int, rounds: int) -> dict[str, Any]:
     own = weights("lstm", size)
     xs = np.random.default_rng(1).normal(size=(64, size)).astype(np.float32)
-    ways = {"tidegate": ours(own, size), "onnxruntime": theirs_onnx(own, size), "torch": theirs_torch(own, size)}
-    for x in xs[:20]:
-        said = {name: np.array(step(x)) for name, step in ways.items()}
+    ways = {"tidegate": ours(own, size, xs), "onnxruntime": theirs_onnx(own, size, xs), "torch": theirs_torch(own, size, xs)}
+    for k in range(20):
+        said = {name: np.array(step(k)) for name, step in ways.items()}
         off = max(float(np.abs(value - said["tidegate"]).max()) for value in said.values())
         assert off < CLOSE, f"the three differ by {off}"
     counts = {"tidegate": 2000, "onnxruntime": 200, "torch": 100}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
         for name in sorted(ways, reverse=bool(turn % 2)):
-            found[name].append(timed(ways[name], xs, counts[name]))
-    p99 = {name: singles(step, xs, 10 * counts[name]) for name, step in ways.items()}
+            found[name].append(timed(ways[name], counts[name]))
+    p99 = {name: singles(step, 10 * counts[name]) for name, step in ways.items()}
     us = {name: statistics.median(own) for name, own in found.items()}
     ratios = {
         name: statistics.median(b / a for a, b in zip(found["tidegate"], found[name], strict=True))
@@ -156,11 +160,15 @@ def many(streams: int, size: int, rounds: int) -> dict[str, float]:
 def silence(rounds: int) -> dict[str, float]:
     """A million silent steps after a signal: a step in the last of them over one in the signal."""
     size = 32
-    step = ours(weights("lstm", size), size)
     loud, quiet = np.random.default_rng(1).normal(size=(64, size)).astype(np.float32), np.zeros((64, size), np.float32)
-    usual = [timed(step, loud, 2000) for _ in range(rounds)]
-    timed(step, quiet, 1_000_000)
-    late = [timed(step, quiet, 2000) for _ in range(rounds)]
+    step = ours(weights("lstm", size), size, np.concatenate([loud, quiet]))
+    usual = [timed(step, 2000) for _ in range(rounds)]
+
+    def silent(k: int) -> Any:
+        return step(64 + k)
+
+    timed(silent, 1_000_000)
+    late = [timed(silent, 2000) for _ in range(rounds)]
     return {
         "signal_us": statistics.median(usual),
         "silence_us": statistics.median(late),
@@ -186,11 +194,42 @@ def _resident() -> int:
     return pages * 4096
 
 
+HEAD = """# Single steps
+
+`python bench/runtime/steps.py` on {cpu} ({isa}), one thread, nothing else at work; medians of rounds that stand beside each other in time.
+Raw: [results/steps.json](results/steps.json). p99 is that of single steps timed one by one, the clock's own cost in it.
+
+| LSTM, batch 1, state carried | Tidegate `step(x, out)` | p99 | ONNX Runtime {onnxruntime} | PyTorch {torch} | times ONNX Runtime | times PyTorch |
+|---|---|---|---|---|---|---|
+"""
+
+
+def report(result: dict[str, Any]) -> str:
+    """RESULTS.md."""
+    rows = [
+        f"| {size} | {r['us']['tidegate']:.2f} us | {r['p99_us']['tidegate']:.2f} us | {r['us']['onnxruntime']:.1f} us "
+        f"| {r['us']['torch']:.0f} us | {r['ratio']['onnxruntime']:.1f} | {r['ratio']['torch']:.0f} |"
+        for size, r in result["lstm"].items()
+    ]
+    m, s = result["many_256_gru_128"], result["silence_lstm_32"]
+    shares = [100 * m[name] for name in ("share_of_peak", "least", "most")]
+    beside = f"""
+- 256 streams of a GRU 128 in one `step_many`: {m["us"]:.0f} us, {shares[0]:.0f} % of the FMA peak of that moment ({shares[1]:.0f} to {shares[2]:.0f}).
+- A silent step after a million silent ones: {s["ratio"]:.2f} times one in the signal.
+- One idle stream of a 2 x 64 LSTM: {result["idle_bytes_2x64_lstm"]:,.0f} bytes, Python included.
+
+From 32 units on a step is bound by reading the weights: 32 KiB at 32 units (the first-level cache), 2 MiB at 256 (the third).
+"""
+    return HEAD.format(**result["machine"]) + "\n".join(rows) + "\n" + beside
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=21)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    torch.autograd.grad_mode.inference_mode(True).__enter__()
     native.set_num_threads(1)
     cpu = next(
         (
@@ -210,6 +249,7 @@ def main() -> None:
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "steps.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (RESULTS.parent / "RESULTS.md").write_text(report(result), encoding="utf-8")
     for size, row in result["lstm"].items():
         us = ", ".join(f"{name} {value:.2f} us" for name, value in row["us"].items())
         print(f"LSTM {size}: {us}; {row['ratio']['onnxruntime']:.1f} x, {row['ratio']['torch']:.1f} x")
