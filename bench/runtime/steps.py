@@ -196,12 +196,12 @@ def _resident() -> int:
 
 HEAD = """# Single steps
 
-`python bench/runtime/steps.py` on {cpu} ({isa}), one thread, nothing else at work; medians of rounds that stand beside each other in time.
-Raw: [results/steps.json](results/steps.json). p99 is that of single steps timed one by one, the clock's own cost in it.
+`python bench/runtime/steps.py` on {cpu} ({isa}), one thread, nothing else at work; medians of rounds that stand beside each other in
+time. Raw: [results/steps.json](results/steps.json). p99 is that of single steps timed one by one, the clock's own cost in it.
 
-| LSTM, batch 1, state carried | Tidegate `step(x, out)` | p99 | ONNX Runtime {onnxruntime} | PyTorch {torch} | times ONNX Runtime | times PyTorch |
+| LSTM, batch 1, state carried | Tidegate | p99 | ONNX Runtime {onnxruntime} | PyTorch {torch} | times ONNX Runtime | times PyTorch |
 |---|---|---|---|---|---|---|
-"""
+"""  # noqa: E501  # a row of a table
 
 
 def report(result: dict[str, Any]) -> str:
@@ -211,13 +211,19 @@ def report(result: dict[str, Any]) -> str:
         f"| {r['us']['torch']:.0f} us | {r['ratio']['onnxruntime']:.1f} | {r['ratio']['torch']:.0f} |"
         for size, r in result["lstm"].items()
     ]
+    cold = json.loads((RESULTS / "cold.json").read_text(encoding="utf-8")) if (RESULTS / "cold.json").is_file() else None
+    begun = "" if cold is None else (
+        f"- Import, load and first forecast in a fresh process without torch (`cold.py`): {cold['import_load_predict_s']:.2f} s, "
+        f"the whole process {cold['process_s']:.2f} s.\n"
+    )  # fmt: skip
     m, s = result["many_256_gru_128"], result["silence_lstm_32"]
     shares = [100 * m[name] for name in ("share_of_peak", "least", "most")]
     beside = f"""
-- 256 streams of a GRU 128 in one `step_many`: {m["us"]:.0f} us, {shares[0]:.0f} % of the FMA peak of that moment ({shares[1]:.0f} to {shares[2]:.0f}).
+- 256 streams of a GRU 128 in one `step_many`: {m["us"]:.0f} us, {shares[0]:.0f} % of the FMA peak of that moment
+  ({shares[1]:.0f} to {shares[2]:.0f}).
 - A silent step after a million silent ones: {s["ratio"]:.2f} times one in the signal.
 - One idle stream of a 2 x 64 LSTM: {result["idle_bytes_2x64_lstm"]:,.0f} bytes, Python included.
-
+{begun}
 From 32 units on a step is bound by reading the weights: 32 KiB at 32 units (the first-level cache), 2 MiB at 256 (the third).
 """
     return HEAD.format(**result["machine"]) + "\n".join(rows) + "\n" + beside
