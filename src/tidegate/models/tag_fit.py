@@ -39,6 +39,7 @@ from tidegate.tasks.tag import (
     TagProblem,
     Truth,
     build_spec,
+    resolved,
 )
 from tidegate.tasks.tag_scores import MostFrequentTag, tag_scores
 
@@ -111,6 +112,7 @@ def fit(
     scheme = _scheme(options, data)
     seed = options.seed if split_seed is None else split_seed
     learnt, kept = (data, in_scheme(held_back, scheme)) if held_back is not None else _split(data, options, seed)
+    options = resolved(options, sum(map(len, learnt.tagged.sentences)))
     core = _untrained(options, learnt, kept, scheme)
     counts = _counts(core, learnt)
     start = None if vectors is None else embedding_start(vectors, core.words, counts, options.embedding_dim, "word.weight")

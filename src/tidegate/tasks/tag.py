@@ -7,8 +7,8 @@ something by its ending and its capitals (Ling et al. 2015; Lample et al. 2016; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, final
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,9 @@ class TagOptions:
     num_layers: recurrent layers. bidirectional: read both ways. embedding_dim: numbers a word; none: 100, or as many as given
     vectors have. decoder: "crf", the best path under a conditional random field, or "softmax", each word by itself; none: "crf"
     where the tags are spans. scheme: in which spans are learnt, iob1, iob2 or bioes; none: iob2; answers are in the scheme of
-    the training file. dropout: share of values dropped, the same at every step (variational). unknown_rate: a; in training a
-    word that occurs n times becomes unknown with chance a / (a + n). label_smoothing: share of the truth that is spread over all
+    the training file. dropout: share of values dropped, the same at every step (variational); none: .4, and .5 where training
+    has fewer than 50,000 words. unknown_rate: a; in training a word that occurs n times becomes unknown with chance a / (a + n);
+    none: .25, and 1 where training has fewer than 50,000 words. label_smoothing: share of the truth that is spread over all
     tags by "softmax", and over all labels of sentences. epochs: passes over the sentences; none: as many as 5,000 steps take, 8
     to 60. steps: optimiser steps, instead of epochs. batch_tokens: padded words of a batch. learning_rate: at its highest.
     weight_decay: of weights. clip_norm: longest gradient. averaging: share that the moving average of the weights keeps.
@@ -64,8 +65,8 @@ class TagOptions:
     embedding_dim: int | None = None
     decoder: Decoder | None = None
     scheme: Scheme | None = None
-    dropout: float = 0.4
-    unknown_rate: float = 0.25
+    dropout: float | None = None
+    unknown_rate: float | None = None
     label_smoothing: float = 0.1
     epochs: int | None = None
     steps: int | None = None
@@ -86,10 +87,30 @@ class TagOptions:
             "ensemble", "steps", "epochs", "embedding_dim",
         )  # fmt: skip
         faults = list(common_faults(self, counts=counts, shares=("dropout", "label_smoothing", "averaging")))
-        if self.unknown_rate < 0:
+        if self.unknown_rate is not None and self.unknown_rate < 0:
             faults.append(f"unknown_rate: expected at least 0, got {self.unknown_rate}")
         if faults:
             raise ConfigError("\n".join(faults))
+
+
+class Forgetting(NamedTuple):
+    """How much a tagger is kept from learning by heart."""
+
+    dropout: float
+    unknown_rate: float
+
+
+FEW_WORDS = 50_000
+FEW, PLENTY = Forgetting(0.5, 1.0), Forgetting(0.4, 0.25)  # measured: bench/text/NOTES.md
+
+
+def resolved(options: TagOptions, words: int) -> TagOptions:
+    """With what is left open chosen by the number of words that are trained on."""
+    own = FEW if words < FEW_WORDS else PLENTY
+    dropout = own.dropout if options.dropout is None else options.dropout
+    return replace(
+        options, dropout=dropout, unknown_rate=own.unknown_rate if options.unknown_rate is None else options.unknown_rate
+    )
 
 
 def build_spec(options: TagOptions, words: int, letters: int, tags: int, labels: int, decoder: Decoder) -> Spec:
@@ -101,16 +122,17 @@ def build_spec(options: TagOptions, words: int, letters: int, tags: int, labels:
     cell: Cell = "rnn_tanh" if o.cell == "rnn" else o.cell
     size, embedding = o.hidden_size * (2 if o.bidirectional else 1), o.embedding_dim or EMBEDDING_WORDS
     width = embedding + (2 * o.letter_size if o.letters else 0)
+    dropout = PLENTY.dropout if o.dropout is None else o.dropout
     blocks: list[Block] = [
         Embed(name="word", inputs=("words",), num_embeddings=words, embedding_dim=embedding, std=0.1),
-        *(_letters(o, letters) if o.letters else []),
+        *(_letters(o, letters, dropout) if o.letters else []),
         Concat(name="embedded", inputs=("word", "spelling") if o.letters else ("word",)),
-        Dropout(name="embedded_dropped", inputs=("embedded",), p=o.dropout, locked=True),
+        Dropout(name="embedded_dropped", inputs=("embedded",), p=dropout, locked=True),
         Recurrent(
             name="read", inputs=("embedded_dropped",), cell=cell, input_size=width, hidden_size=o.hidden_size,
-            num_layers=o.num_layers, bidirectional=o.bidirectional, dropout=o.dropout,
+            num_layers=o.num_layers, bidirectional=o.bidirectional, dropout=dropout,
         ),
-        Dropout(name="read_dropped", inputs=("read",), p=o.dropout, locked=True),
+        Dropout(name="read_dropped", inputs=("read",), p=dropout, locked=True),
         Linear(name="emissions", inputs=("read_dropped",), input_size=size, output_size=tags),
     ]  # fmt: skip
     if decoder == "crf":
@@ -130,11 +152,11 @@ def _ports() -> tuple[Port, ...]:
     return Port(name="letters", size=1, shape="tokens", items=True), Port(name="spelt", size=1, shape="tokens")
 
 
-def _letters(options: TagOptions, letters: int) -> list[Block]:
+def _letters(options: TagOptions, letters: int, dropout: float) -> list[Block]:
     o = options
     return [
         Embed(name="letter", inputs=("letters",), num_embeddings=letters, embedding_dim=o.letter_dim, std=0.1),
-        Dropout(name="letter_dropped", inputs=("letter",), p=o.dropout / 2, locked=True),
+        Dropout(name="letter_dropped", inputs=("letter",), p=dropout / 2, locked=True),
         Recurrent(
             name="spell", inputs=("letter_dropped",), cell="lstm", input_size=o.letter_dim, hidden_size=o.letter_size,
             bidirectional=True,
@@ -213,7 +235,8 @@ class TagProblem:
     ) -> None:
         self.spec = spec
         self._options, self._train, self._held_back = options, train, held_back
-        self._chances = options.unknown_rate / (options.unknown_rate + np.maximum(counts, 1e-9))
+        self._rate = PLENTY.unknown_rate if options.unknown_rate is None else options.unknown_rate
+        self._chances = self._rate / (self._rate + np.maximum(counts, 1e-9))
         self._passes = Passes(train[0].lengths, options.batch_tokens, options.seed)
 
     @property
@@ -224,7 +247,7 @@ class TagProblem:
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
         """The next group of sentences; a pass's order follows from the seed and its number."""
         rows, cursor = self._passes.next(cursor)
-        chances = self._chances if self._options.unknown_rate else None
+        chances = self._chances if self._rate else None
         return self._batch(*self._train, rows, chances, rng), cursor
 
     def validation(self) -> Sequence[Batch]:
