@@ -5,8 +5,9 @@ first, so that each is aligned. `__metadata__` has one entry, `tidegate`: canoni
 `content` ("model" or "checkpoint"), `sha256` and the caller's own keys. The SHA-256 is that of the whole file with its own 64
 digits read as zeros. No pickle.
 
-Limits: header 1 MiB, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, finite numbers (except where the name starts with `data.`,
-whose NaN mean "missing"). Everything is validated before anything is allocated by its size.
+Limits: header 1 MiB with 32,768 lists and tables, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, names of `a-z 0-9 _ .`, finite
+numbers (except where the name starts with `data.`, whose NaN mean "missing"). Everything is validated before anything is
+allocated by its size.
 """
 
 from __future__ import annotations
@@ -25,19 +26,24 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
-from tidegate.errors import FormatError
+from tidegate.errors import FormatError, shown
 from tidegate.files import PathLike, write_atomic
 
 FORMAT = 1
 MAX_HEADER = 1 << 20
+MAX_TABLES = 1 << 15  # a table takes some 200 bytes for the 7 that it is written with
 MAX_ARRAYS = 4096
 MAX_DIMENSIONS = 4
+MAX_DIGITS = 1000
 DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "BOOL": "|b1"}
 _CODES = {np.dtype(code): name for name, code in DTYPES.items()}
 _MAX_ELEMENTS = 1 << 48  # also of a shape that holds a 0, which NumPy cannot make above its own limit
+_NAME = re.compile(r"[a-z][a-z0-9_.]{0,159}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ZEROS = "0" * 64
 _MARK = '\\"sha256\\":\\"'  # as it stands inside the escaped metadata string
+
+_NAMING = "expected lower-case letters, digits, _ and ., at most 160, first a letter"
 
 Array = npt.NDArray[np.generic]
 Content = Literal["model", "checkpoint"]
@@ -168,8 +174,8 @@ def _own_json(own: Mapping[str, Plain], digest: str, taken: Mapping[str, Plain] 
 
 
 def _code(name: str, array: Array) -> str:
-    if name == "__metadata__" or not name.isprintable():
-        raise FormatError(f"array {name!r}: the name cannot stand in a file; choose another")
+    if not _NAME.match(name):
+        raise FormatError(f"array {shown(name)}: the name cannot stand in a file; {_NAMING}")
     code = _CODES.get(array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype)
     if code is None:
         raise FormatError(f"{name}: expected one of {', '.join(DTYPES)}, got {array.dtype}")
@@ -188,8 +194,11 @@ def _header(body: bytes) -> tuple[dict[str, object], int]:
     size = _header_size(body)
     if 8 + size > len(body):
         raise _Fault(f"cut short: the header needs {8 + size:,} bytes, the file has {len(body):,}")
+    text = body[8 : 8 + size]
+    if text.count(b"{") + text.count(b"[") > MAX_TABLES:  # those of the metadata too, which are a text in it
+        raise _Fault(f"the header holds more than {MAX_TABLES:,} lists and tables")
     try:
-        table = json.loads(body[8 : 8 + size].decode("utf-8"), object_pairs_hook=_once)
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise _Fault(f"the header is not JSON ({type(error).__name__})") from None
     if not isinstance(table, dict):
@@ -218,8 +227,10 @@ def _metadata(table: dict[str, object]) -> dict[str, Plain]:
     text = metadata.get("tidegate") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise _Foreign("was not written by Tidegate; train a model with `tidegate fit`")
+    if len(cast("dict[str, object]", metadata)) > 1:
+        raise _Fault("its metadata have more than one entry")
     try:
-        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
+        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise _Fault(f"its metadata are not JSON ({type(error).__name__})") from None
     if not isinstance(own, dict) or own.get("content") not in ("model", "checkpoint"):
@@ -228,17 +239,23 @@ def _metadata(table: dict[str, object]) -> dict[str, Plain]:
         raise _Fault("its metadata lack the SHA-256")
     version = own.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise _Fault(f"format version {version!r}")
+        raise _Fault(f"format version {shown(version)}")
     if version > FORMAT:
-        raise _Fault(f"format version {version}; this Tidegate reads up to {FORMAT}: update it")
+        raise _Fault(f"format version {shown(version)}; this Tidegate reads up to {FORMAT}: update it")
     return own
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise _Fault(f"{digits} in its metadata")
+        raise _Fault(f"{digits[:60]} in its metadata")
     return number
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:  # a million take seconds where Python has no limit of its own (before 3.10.7)
+        raise _Fault(f"a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> float:
@@ -265,33 +282,35 @@ def _arrays(body: bytes, start: int, table: dict[str, object]) -> Iterator[tuple
     expected = 0
     for name, _, _, (first, last) in sorted(described, key=lambda entry: entry[3]):
         if first != expected:
-            raise _Fault(f"array {name!r}: starts at byte {first}, expected {expected}")
+            raise _Fault(f"array {shown(name)}: starts at byte {first}, expected {expected}")
         expected = last
     if start + expected != len(body):
         raise _Fault(f"{len(body):,} bytes, expected {start + expected:,}")
     for name, code, shape, (first, _) in described:
         array = np.frombuffer(body, DTYPES[code], count=math.prod(shape), offset=start + first).reshape(shape)
         if code == "BOOL" and bool(np.any(array.view(np.uint8) > 1)):
-            raise _Fault(f"array {name!r}: a byte other than 0 and 1 where true or false is expected")
+            raise _Fault(f"array {shown(name)}: a byte other than 0 and 1 where true or false is expected")
         if not _sound(name, array):
-            raise _Fault(f"array {name!r} holds NaN or Inf")
+            raise _Fault(f"array {shown(name)} holds NaN or Inf")
         yield name, array
 
 
 def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[int, int]]:
+    if not _NAME.match(name):
+        raise _Fault(f"array {shown(name)}: {_NAMING}")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _Fault(f"array {name!r}: expected dtype, shape and data_offsets")
+        raise _Fault(f"array {shown(name)}: expected dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
-        raise _Fault(f"array {name!r}: dtype {code!r}, expected one of {', '.join(DTYPES)}")
+        raise _Fault(f"array {shown(name)}: dtype {shown(code)}, expected one of {', '.join(DTYPES)}")
     if not _whole(shape) or len(shape) > MAX_DIMENSIONS:
-        raise _Fault(f"array {name!r}: a shape of at most {MAX_DIMENSIONS} whole numbers is expected")
+        raise _Fault(f"array {shown(name)}: a shape of at most {MAX_DIMENSIONS} whole numbers is expected")
     if math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS:
-        raise _Fault(f"array {name!r}: shape {shape} is too large")
+        raise _Fault(f"array {shown(name)}: shape {shape} is too large")
     if not _whole(offsets) or len(offsets) != 2:
-        raise _Fault(f"array {name!r}: two data offsets are expected")
+        raise _Fault(f"array {shown(name)}: two data offsets are expected")
     if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
-        raise _Fault(f"array {name!r}: its size does not fit its shape")
+        raise _Fault(f"array {shown(name)}: its size does not fit its shape")
     return code, tuple(shape), (offsets[0], offsets[1])
 
 

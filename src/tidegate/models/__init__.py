@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate import format as container
-from tidegate.errors import TaskError
+from tidegate.errors import TaskError, shown
 from tidegate.files import PathLike
 from tidegate.models.base import Model
 from tidegate.models.classifier import Classifier
@@ -29,7 +29,7 @@ def load(path: PathLike) -> Model:
     file = container.read(path)
     task = file.header.get("task")
     if not isinstance(task, str) or task not in _BY_TASK:
-        raise TaskError(f"{path}: this Tidegate knows the tasks {', '.join(_BY_TASK)}; got {task!r}: update Tidegate")
+        raise TaskError(f"{path}: this Tidegate knows the tasks {', '.join(_BY_TASK)}; got {shown(task)}: update Tidegate")
     return _BY_TASK[task]._from_file(file, str(path))
 
 

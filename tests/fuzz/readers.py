@@ -1,0 +1,148 @@
+"""What is fuzzed. In: bytes. Out: something sound, which can also be used; or an error of our tree, and nothing else.
+
+One more reader (of a stream's snapshot, say) is one more `Reader` in READERS: seeds, how they are altered, how bytes are read,
+what is then done with what was read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+import tidegate as tg
+from tests.fuzz.draft import Seed
+from tests.fuzz.mutate import mutant
+from tests.fuzz.seeds import CORPUS
+from tidegate import format as container
+from tidegate.cli import main
+from tidegate.models.base import Model
+from tidegate.runtime import Predictor
+from tidegate.spec import CODED, TIMED, Port, Spec, spec_from_plain
+
+MOST_WORK = 20_000  # steps of a prediction that is tried; a sound model may ask for more
+MOST_WEIGHTS = 20_000
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader of files that others wrote.
+
+    Args:  mutant: one altered file. read: what is under test. use: a small use of what was read, of a sample of what is sound.
+           share: of all inputs that this reader gets, relative to the others'.
+    """
+
+    name: str
+    mutant: Callable[[Random], bytes]
+    read: Callable[[bytes], object]
+    use: Callable[[object, Random], None]
+    share: int
+
+
+@cache
+def seeds(*starts: str) -> tuple[Seed, ...]:
+    """The corpus' files whose names begin so, read once."""
+    return tuple(Seed.of(path.stem, path.read_bytes()) for path in sorted(CORPUS.iterdir()) if path.name.startswith(starts))
+
+
+TASKS = ("forecast", "classify", "generate", "tag", "translate")
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="tidegate-fuzz-")  # goes with the process
+
+
+def _path() -> Path:
+    return Path(_folder().name) / "m.safetensors"
+
+
+# ---- models
+
+
+def _read_model(body: bytes) -> Model:
+    _path().write_bytes(body)
+    return tg.load(_path())
+
+
+def _use_model(model: object, rng: Random) -> None:
+    """Predict; now and then also what a user would do next."""
+    assert isinstance(model, Model)
+    with np.errstate(all="ignore"):  # huge weights may overflow: the answer is then not finite, and says so
+        _predict(model)
+    if rng.random() < 0.2:
+        container.parse(model.to_bytes())
+        repr(model)
+    if rng.random() < 0.1:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert main(["info", str(_path())]) == 0, "info refuses what load takes"
+
+
+def _predict(model: Model) -> None:
+    if isinstance(model, tg.Forecaster):
+        plan = model._ready().core.plan
+        paths = model.options.paths if plan.decode == "recursive" else 1
+        if (plan.lookback + plan.horizon) * paths <= MOST_WORK:
+            model.predict()
+    elif isinstance(model, tg.Classifier):
+        assert set(model.predict(["a fine film", "", "é"])) <= set(model.classes)
+    elif isinstance(model, tg.Tagger):
+        assert {tag for tags in model.predict([["Ann", "saw", "New", "York"], ["é"]]) for tag in tags} <= set(model.tags)
+    elif isinstance(model, tg.LanguageModel):
+        "".join(itertools.islice(model.generate("ab", 4, seed=1), 20))
+        model.score("a b c.")
+    elif isinstance(model, tg.Translator):
+        model.translate(["abc", "a b"], max_length=5)
+
+
+# ---- specs
+
+
+def _read_spec(body: bytes) -> Spec:
+    return spec_from_plain(container.parse(body).header.get("spec"))
+
+
+def _use_spec(spec: object, rng: Random) -> None:
+    """Run it on two short rows with drawn weights."""
+    assert isinstance(spec, Spec)
+    if spec.count() > MOST_WEIGHTS or sum(port.size for port in spec.inputs) > 2000 or len(spec.blocks) > 200:
+        return
+    draws = np.random.default_rng(rng.getrandbits(32))
+    weights = {name: draws.standard_normal(shape).astype(np.float32) for name, shape in spec.parameters().items()}
+    with np.errstate(all="ignore"):
+        Predictor(spec, weights).run({port.name: _input(port, draws) for port in spec.inputs})
+
+
+def _input(port: Port, draws: np.random.Generator) -> np.ndarray:
+    shape = (2, 12, port.size) if port.shape in TIMED else (2, port.size)
+    return np.zeros(shape, np.int64) if port.shape in CODED else draws.standard_normal(shape).astype(np.float32)
+
+
+# ---- the container
+
+
+def _read_container(body: bytes) -> container.File:
+    return container.parse(body)
+
+
+def _use_container(file: object, rng: Random) -> None:
+    """What was read can be written, and is then the same."""
+    assert isinstance(file, container.File)
+    again = container.parse(container.dump(file.content, file.header, file.arrays))
+    assert again.header == file.header
+    assert set(again.arrays) == set(file.arrays)
+
+
+READERS: tuple[Reader, ...] = (
+    Reader("container", lambda rng: mutant(rng, seeds(*TASKS)), _read_container, _use_container, 2),
+    Reader("spec", lambda rng: mutant(rng, seeds(*TASKS)), _read_spec, _use_spec, 1),
+    Reader("model", lambda rng: mutant(rng, seeds(*TASKS)), _read_model, _use_model, 6),
+)
