@@ -532,7 +532,7 @@ def _size_faults(block: Block) -> Iterator[str]:
     if isinstance(block, Embed) and not 0.0 <= block.std < math.inf:
         yield f"block {shown(block.name)}: std must be at least 0, got {block.std}"
     if isinstance(block, Shift) and not 1 <= abs(block.by) <= MAX_SIZE:
-        yield f"block {shown(block.name)}: by must be 1 to {MAX_SIZE} places, in one direction or the other, got {shown(block.by)}"
+        yield f"block {shown(block.name)}: by must be 1 to {MAX_SIZE} places, one way or the other, got {shown(block.by)}"
     if isinstance(block, Take) and block.start < 0:
         yield f"block {shown(block.name)}: start must be at least 0, got {shown(block.start)}"
     for field in ("dropout", "weight_dropout", "p"):

@@ -83,9 +83,9 @@ CONTAINER: tuple[Exhibit, ...] = (
     Exhibit("seven bytes", SHORT, lambda: b"\2\0\0\0\0\0\0", "7 bytes, expected at least 8"),
     Exhibit("a length and nothing", SHORT, lambda: struct.pack("<Q", 0), "not JSON"),
     # JSON
-    Exhibit("lists in lists", DEEP, nested("[", "]", 60_000), "not JSON"),
-    Exhibit("tables in tables", DEEP, nested('{"a":', "}", 60_000), "not JSON"),
-    Exhibit("lists in lists of metadata", DEEP, lambda: forge('{"a":' + "[" * 60_000 + "]" * 60_000 + "}"), "not JSON"),
+    Exhibit("lists in lists", DEEP, nested("[", "]", 30_000), "not JSON"),
+    Exhibit("tables in tables", DEEP, nested('{"a":', "}", 30_000), "not JSON"),
+    Exhibit("lists in lists of metadata", DEEP, lambda: forge('{"a":' + "[" * 30_000 + "]" * 30_000 + "}"), "not JSON"),
     Exhibit("300,000 tables", SIZE, lambda: forge(head='{"a":[' + "{}," * 300_000 + "{}]}"), "more than 32,768 lists and"),
     Exhibit("110,000 tables of one", SIZE, within(',"a":[' + '{"":0},' * 110_000 + "0]"), "more than 32,768 lists and"),
     Exhibit("a number of a million digits", SIZE, lambda: forge(head='{"a":' + "9" * 1_000_000 + "}"), "not JSON|digits"),

@@ -10,7 +10,7 @@ import contextlib
 import io
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from random import Random
 import numpy as np
 
 import tidegate as tg
+from tests.fuzz import checkpoints
 from tests.fuzz.draft import Seed
 from tests.fuzz.mutate import mutant
 from tests.fuzz.seeds import CORPUS
@@ -26,7 +27,7 @@ from tidegate import format as container
 from tidegate.cli import main
 from tidegate.models.base import Model
 from tidegate.runtime import Predictor
-from tidegate.spec import CODED, TIMED, Port, Spec, spec_from_plain
+from tidegate.spec import CODED, TIMED, Fold, Port, Spec, spec_from_plain
 
 MOST_WORK = 20_000  # steps of a prediction that is tried; a sound model may ask for more
 MOST_WEIGHTS = 20_000
@@ -36,15 +37,16 @@ MOST_WEIGHTS = 20_000
 class Reader:
     """One reader of files that others wrote.
 
-    Args:  mutant: one altered file. read: what is under test. use: a small use of what was read, of a sample of what is sound.
-           share: of all inputs that this reader gets, relative to the others'.
+    Args:  seeds: the sound files that it starts from. read: what is under test. use: a small use of what was read, of a sample of
+           what is sound. share: of all inputs that this reader gets, relative to the others'. mutant: one altered file.
     """
 
     name: str
-    mutant: Callable[[Random], bytes]
+    seeds: Callable[[], Sequence[Seed]]
     read: Callable[[bytes], object]
     use: Callable[[object, Random], None]
     share: int
+    mutant: Callable[[Random, Sequence[Seed]], bytes] = mutant
 
 
 @cache
@@ -54,6 +56,11 @@ def seeds(*starts: str) -> tuple[Seed, ...]:
 
 
 TASKS = ("forecast", "classify", "generate", "tag", "translate")
+
+
+def models() -> tuple[Seed, ...]:
+    """The models of the corpus."""
+    return seeds(*TASKS)
 
 
 @cache
@@ -91,7 +98,7 @@ def _predict(model: Model) -> None:
         plan = model._ready().core.plan
         paths = model.options.paths if plan.decode == "recursive" else 1
         if (plan.lookback + plan.horizon) * paths <= MOST_WORK:
-            model.predict()
+            model.predict(future=_future(model))
     elif isinstance(model, tg.Classifier):
         assert set(model.predict(["a fine film", "", "é"])) <= set(model.classes)
     elif isinstance(model, tg.Tagger):
@@ -101,6 +108,19 @@ def _predict(model: Model) -> None:
         model.score("a b c.")
     elif isinstance(model, tg.Translator):
         model.translate(["abc", "a b"], max_length=5)
+
+
+def _future(model: tg.Forecaster) -> dict[str, np.ndarray] | None:
+    """Rows of the horizon for every series, where the model wants to be told of covariates ahead."""
+    panel = model._ready().panel
+    roles, ends = panel.schema.roles, panel.starts + np.asarray(panel.lengths)
+    if not roles.future or roles.id is None or len(roles.time) != 1:
+        return None
+    steps = model.options.horizon
+    positions = np.concatenate([end + np.arange(steps) for end in ends])
+    table = {roles.id: np.repeat(np.array(panel.ids, object), steps), roles.time[0]: panel.schema.clock.answers(positions)}
+    numbers = panel.schema.numbers(roles.future)
+    return table | {c: np.array([1.0 if c in numbers else "mon"] * len(positions)) for c in roles.future}
 
 
 # ---- specs
@@ -118,11 +138,16 @@ def _use_spec(spec: object, rng: Random) -> None:
     draws = np.random.default_rng(rng.getrandbits(32))
     weights = {name: draws.standard_normal(shape).astype(np.float32) for name, shape in spec.parameters().items()}
     with np.errstate(all="ignore"):
-        Predictor(spec, weights).run({port.name: _input(port, draws) for port in spec.inputs})
+        Predictor(spec, weights).run({port.name: _input(spec, port, draws) for port in spec.inputs})
 
 
-def _input(port: Port, draws: np.random.Generator) -> np.ndarray:
-    shape = (2, 12, port.size) if port.shape in TIMED else (2, port.size)
+def _input(spec: Spec, port: Port, draws: np.random.Generator) -> np.ndarray:
+    """Two rows; of a forecaster's net as many steps as its segments ask for."""
+    segment = next((block.size for block in spec.blocks if isinstance(block, Fold) and block.size <= 100), 1)
+    steps = segment * (1 if port.name.startswith("future") else 12 // segment or 1)
+    shape = (
+        (2, steps // segment if port.name.endswith("calendar") else steps, port.size) if port.shape in TIMED else (2, port.size)
+    )
     return np.zeros(shape, np.int64) if port.shape in CODED else draws.standard_normal(shape).astype(np.float32)
 
 
@@ -142,7 +167,8 @@ def _use_container(file: object, rng: Random) -> None:
 
 
 READERS: tuple[Reader, ...] = (
-    Reader("container", lambda rng: mutant(rng, seeds(*TASKS)), _read_container, _use_container, 2),
-    Reader("spec", lambda rng: mutant(rng, seeds(*TASKS)), _read_spec, _use_spec, 1),
-    Reader("model", lambda rng: mutant(rng, seeds(*TASKS)), _read_model, _use_model, 6),
+    Reader("container", models, _read_container, _use_container, 2),
+    Reader("spec", models, _read_spec, _use_spec, 1),
+    Reader("model", models, _read_model, _use_model, 6),
+    Reader("checkpoint", lambda: seeds("checkpoint"), checkpoints.read, checkpoints.use, 1),
 )

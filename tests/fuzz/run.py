@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import gc
+import logging
 import multiprocessing as mp
 import resource
 import signal
@@ -50,7 +51,7 @@ def drawn(seed: int, number: int, readers: Sequence[Reader]) -> tuple[Reader, by
     """The input of that number, its reader, and the random numbers that are left."""
     rng = Random(f"{seed}/{number}")
     reader = rng.choices(readers, [reader.share for reader in readers])[0]
-    return reader, reader.mutant(rng), rng
+    return reader, reader.mutant(rng, reader.seeds()), rng
 
 
 def tried(reader: Reader, body: bytes, rng: Random) -> str:
@@ -101,6 +102,7 @@ def _hung(*_: object) -> None:
 def _bounded() -> None:
     """Limits of this process."""
     faulthandler.enable()
+    logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGVTALRM, _hung)
     statm = Path("/proc/self/statm")
     if statm.exists():
@@ -112,8 +114,9 @@ def work(seed: int, numbers: range, seconds: float, place: object, queue: object
     """The process that tries inputs; `place` tells which one was under way when it died."""
     readers = [reader for reader in READERS if not names or reader.name in names]
     for reader in readers:  # what is loaded at the first use is no memory of an input
-        for number in range(30):
-            tried(reader, reader.mutant(Random(number)), Random(number))
+        for sound in reader.seeds():
+            for number in range(10):
+                reader.use(reader.read(sound.body), Random(number))
     _bounded()
     counts: Counter[str] = Counter()
     failures: list[Failure] = []

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import tidegate as tg
+from tests.fuzz import checkpoints
 from tidegate.models.base import Model
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -104,11 +106,18 @@ MODELS: dict[str, Callable[[], Model]] = {
 }  # fmt: skip
 
 
+def _checkpoint(name: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return checkpoints.written(name, folder)
+
+
 def write(folder: Path = CORPUS) -> None:
-    """Train every model into `folder`."""
+    """Train every model, and run every checkpoint's run, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in MODELS.items():
-        body = make().to_bytes()
+    bodies = {name: lambda make=make: make().to_bytes() for name, make in MODELS.items()}
+    bodies |= {f"checkpoint-{name}": lambda name=name: _checkpoint(name) for name in checkpoints.RUNS}
+    for name, body_of in bodies.items():
+        body = body_of()
         if len(body) > MOST_BYTES:
             raise SystemExit(f"{name}: {len(body):,} bytes, at most {MOST_BYTES:,}")
         (folder / f"{name}.safetensors").write_bytes(body)

@@ -96,7 +96,8 @@ def load_as(cls: type[M], path: PathLike) -> M:
     file = container.read(path)
     if file.header.get("task") != cls.task:
         raise TaskError(
-            f"{path}: expected a model for {cls.task!r}, got one for {shown(file.header.get('task'))}; load it with `tidegate.load`"
+            f"{path}: expected a model for {cls.task!r}, got one for {shown(file.header.get('task'))}; "
+            "load it with `tidegate.load`"
         )
     return cast(M, cls._from_file(file, str(path)))
 

@@ -438,6 +438,8 @@ class ForecastProblem:
         step = (self.options.truncate or 1) * self.plan.segment
         rows = self.options.batch_size
         place = np.array(cursor, np.int64) if cursor is not None else np.full((rows, 2), -1, np.int64)
+        if place.shape != (rows, 2) or (place < -1).any() or (place[:, 1] > ends.max(initial=0)).any():
+            raise ValueError(f"expected {rows} places in the series")  # a checkpoint is read as if anybody had written it
         lines, cutoffs = place[:, 0].copy(), place[:, 1] + step
         last = np.where(lines >= 0, ends[np.maximum(lines, 0)] - self.plan.horizon, -1)
         over = cutoffs > last
