@@ -25,8 +25,8 @@ TIMED = ("sequence", "tokens")  # shapes of ports that have steps and lengths
 CODED = ("codes", "tokens")  # shapes of ports that hold whole numbers
 MAX_SIZE = 1 << 20
 MAX_LAYERS = 256
-MAX_PARTS = 2048  # inputs, blocks, outputs, each
-MAX_FAULTS = 20  # told at once
+MAX_PARTS = 1024  # inputs, blocks, outputs, each
+MAX_FAULTS, MAX_COMPARED = 5, 64  # faults told at once, names looked at for one like an unknown one
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -461,15 +461,15 @@ def spec_to_plain(spec: Spec) -> Plain:
 
 def spec_from_plain(plain: object) -> Spec:
     """The spec from JSON-able data. Raises: ConfigError that lists every fault."""
+    for name in ("inputs", "blocks", "outputs"):  # before thousands are built
+        parts = plain.get(name) if isinstance(plain, Mapping) else None
+        if isinstance(parts, (list, tuple)) and len(parts) > MAX_PARTS:
+            raise ConfigError(f"spec: expected at most {MAX_PARTS:,} {name}, got {len(parts):,}")
     return from_plain(Spec, plain, "spec")
 
 
 def _faults(spec: Spec) -> Iterator[str]:
     known: set[str] = set()
-    for what, parts in (("inputs", spec.inputs), ("blocks", spec.blocks), ("outputs", spec.outputs)):
-        if len(parts) > MAX_PARTS:
-            yield f"expected at most {MAX_PARTS:,} {what}, got {len(parts):,}"
-            return
     if not spec.inputs:
         yield "no input is named"
     for port in spec.inputs:
@@ -484,7 +484,7 @@ def _faults(spec: Spec) -> Iterator[str]:
             yield f"block {shown(block.name)}: takes {low} to {high} inputs, got {len(block.inputs)}"
         for name in block.inputs:
             if name not in known:
-                yield f"block {shown(block.name)}: reads {shown(name)}, which does not stand before it; {nearest(name, known)}"
+                yield f"block {shown(block.name)}: reads {shown(name)}, which does not stand before it; {nearest(name, islice(known, MAX_COMPARED))}"
         yield from _size_faults(block)
         known.add(block.name)
     yield from _table_faults(spec, known)
@@ -492,7 +492,7 @@ def _faults(spec: Spec) -> Iterator[str]:
         yield "no output is named"
     for name in spec.outputs:
         if name not in known:
-            yield f"output {shown(name)}: no such block; {nearest(name, known)}"
+            yield f"output {shown(name)}: no such block; {nearest(name, islice(known, MAX_COMPARED))}"
         if spec.outputs.count(name) > 1:
             yield f"output {shown(name)}: stands twice"
 

@@ -94,7 +94,7 @@ def whole(table: Mapping[str, Plain], name: str, low: int, high: int) -> int:
 
 def _loss(table: Mapping[str, Plain]) -> float | None:
     value = table.get("best_loss")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)):
+    if value is not None and (not isinstance(value, float) or not math.isfinite(value)):
         raise altered(f"best_loss: expected a number or nothing, got {shown(value)}")
     return value
 
