@@ -33,7 +33,7 @@ def refused(read: Callable[[], object]) -> str:
 
 
 def bounded(read: Callable[[], object]) -> None:
-    """The refusal costs little: processor time (median), what Python takes, and what the process takes, where that can be seen."""
+    """The refusal costs little: processor time (median), and memory of Python and, where it can be seen, of the process."""
     took = []
     for _ in range(TIMES):
         began = time.process_time()

@@ -484,7 +484,8 @@ def _faults(spec: Spec) -> Iterator[str]:
             yield f"block {shown(block.name)}: takes {low} to {high} inputs, got {len(block.inputs)}"
         for name in block.inputs:
             if name not in known:
-                yield f"block {shown(block.name)}: reads {shown(name)}, which does not stand before it; {nearest(name, islice(known, MAX_COMPARED))}"
+                near = nearest(name, sorted(known)[:MAX_COMPARED])
+                yield f"block {shown(block.name)}: reads {shown(name)}, which does not stand before it; {near}"
         yield from _size_faults(block)
         known.add(block.name)
     yield from _table_faults(spec, known)
@@ -492,7 +493,7 @@ def _faults(spec: Spec) -> Iterator[str]:
         yield "no output is named"
     for name in spec.outputs:
         if name not in known:
-            yield f"output {shown(name)}: no such block; {nearest(name, islice(known, MAX_COMPARED))}"
+            yield f"output {shown(name)}: no such block; {nearest(name, sorted(known)[:MAX_COMPARED])}"
         if spec.outputs.count(name) > 1:
             yield f"output {shown(name)}: stands twice"
 

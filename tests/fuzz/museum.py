@@ -189,7 +189,7 @@ CONTAINER: tuple[Exhibit, ...] = (
         "somebody else's, with metadata", FOREIGN, lambda: safetensors.numpy.save({"w": np.ones(3)}, {"format": "pt"}),
         "not written by Tidegate",
     ),
-    Exhibit("a pickle", "CVE-2025-32434 and many before: to read a pickle is to run it", lambda: pickle.dumps(print), "not a model file"),
+    Exhibit("a pickle", "CVE-2025-32434 and many before: to read a pickle is to run it", lambda: pickle.dumps(print), "--data"),
     Exhibit("a zip", FOREIGN, lambda: b"PK\x03\x04" + b"\0" * 100, "not JSON|cut short|not a model file"),
     Exhibit("GGUF", FOREIGN, lambda: b"GGUF\3\0\0\0" + b"\xff" * 40, "not a model file"),
     Exhibit("HDF5", FOREIGN, lambda: b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "not a model file"),

@@ -1,5 +1,5 @@
-"""Hostile models and checkpoints: sound containers whose parts lie. Built from the corpus, each with one thing altered and a digest
-that is right again. In: nothing. Out: bytes, and what is said.
+"""Hostile models and checkpoints: sound containers whose parts lie. Built from the corpus, each with one thing altered and a
+digest that is right again. In: nothing. Out: bytes, and what is said.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ MODELS: tuple[Exhibit, ...] = (
     Exhibit("a task that is a list", TYPES, made("classify-words", at("task", ["classify"])), "this Tidegate knows the tasks"),
     Exhibit("another task's model", TYPES, made("classify-words", at("task", "translate")), "does not fit together|spec|unknown"),
     # specs
-    Exhibit("a spec that is a cycle", LOOP, made("generate-letters", at(*CELL, "inputs", ["logits"])), "does not stand before it"),
+    Exhibit("a spec that is a cycle", LOOP, made("generate-letters", at(*CELL, "inputs", ["logits"])), "not stand before it"),
     Exhibit("a block that reads itself", LOOP, made("generate-letters", at(*CELL, "inputs", ["read"])), "not stand before it"),
     Exhibit("an unknown block", CODE, made("generate-letters", at(*CELL, "kind", "lambda")), "unknown kind 'lambda'"),
     Exhibit("a block without a name", LOOP, made("generate-letters", at(*CELL, "name", "")), "a name is lower-case letters"),
@@ -151,7 +151,10 @@ MODELS: tuple[Exhibit, ...] = (
     ),
     # vocabularies
     Exhibit("offsets that fall", VOCABULARY, made("classify-words", entry_of("classes.offsets", 1 << 60, 1)), "altered"),
-    Exhibit("offsets of texts that are floats", TYPES, made("tag-plain", array("tags.offsets", lambda a: a.astype(float))), "missing or altered"),
+    Exhibit(
+        "offsets of texts that are floats", TYPES, made("tag-plain", array("tags.offsets", lambda a: a.astype(float))),
+        "missing or altered",
+    ),
     Exhibit("a token that is no UTF-8", VOCABULARY, made("classify-words", entry_of("classes.bytes", 255)), "UTF-8"),
     Exhibit("a token twice", VOCABULARY, made("classify-words", texts("vocabulary.tokens", *"aabcde")), "stands twice"),
     Exhibit("a token too many", VOCABULARY, made("classify-words", texts("vocabulary.tokens", *"abcdefg")), "does not follow"),
@@ -173,7 +176,8 @@ MODELS: tuple[Exhibit, ...] = (
     Exhibit("a zone that is a module", ZONE, made("forecast-zoned", at("schema", "clock", "zone", "a.b/c")), "time zone"),
     Exhibit("a zone that is not there", ZONE, made("forecast-zoned", at("schema", "clock", "zone", "No/Where")), "time zone"),
     Exhibit(
-        "a format of a time of 500,000 letters", SIZE, made("forecast-months", at("schema", "clock", "text_format", "%Y" * 250_000)),
+        "a format of a time of 500,000 letters", SIZE,
+        made("forecast-months", at("schema", "clock", "text_format", "%Y" * 250_000)),
         "text_format: expected at most",
     ),
     Exhibit("a card of text", TYPES, made("classify-words", at("card", "good")), "lacks 'card'"),
@@ -194,8 +198,13 @@ CHECKPOINTS: tuple[Exhibit, ...] = (
     Exhibit("moments too short", STATE, made("checkpoint-plain", array(MOMENT, lambda a: a[:1])), "its moments of"),
     Exhibit("moments of doubles", STATE, made("checkpoint-plain", array(MOMENT, lambda a: a.astype(float))), "its moments of"),
     Exhibit("torch's generator cut short", STATE, made("checkpoint-plain", array("state.dropout_rng", lambda a: a[:9])), "RNG"),
-    Exhibit("weights of another net", SHAPES, made("checkpoint-plain", array("state.weights.context.bias", lambda a: a[:1])), "shape"),
-    Exhibit("a part that no run has", STATE, made("checkpoint-plain", lambda d: d.arrays.update({"state.x": np.zeros(1)})), "no such"),
+    Exhibit(
+        "weights of another net", SHAPES, made("checkpoint-plain", array("state.weights.context.bias", lambda a: a[:1])), "shape",
+    ),
+    Exhibit(
+        "a part that no run has", STATE, made("checkpoint-plain", lambda d: d.arrays.update({"state.x": np.zeros(1)})),
+        "no such part",
+    ),
     Exhibit(
         "a state of other rows", STATE,
         made("checkpoint-carried", array("state.carried.encoder.h", lambda a: a[:, :1])), "carried|its place",

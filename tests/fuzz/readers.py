@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def models() -> tuple[Seed, ...]:
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="tidegate-fuzz-")  # goes with the process
+    """A folder that goes with the process, in memory where there is one: on a disk most of the time went into writing."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix="tidegate-fuzz-", dir=memory if os.access(memory, os.W_OK) else None)
 
 
 def _path() -> Path:

@@ -17,10 +17,10 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tests.fuzz.readers import READERS, Reader
 from tidegate.errors import TidegateError
@@ -43,8 +43,27 @@ class Failure(NamedTuple):
     """What went wrong with one input."""
 
     number: int
-    reader: str
     what: str
+
+
+class Result(NamedTuple):
+    """How many inputs were tried, what came of them, and what went wrong."""
+
+    done: int
+    counts: Counter[str]
+    failures: list[Failure]
+
+
+class Value(Protocol):
+    """A number that two processes share."""
+
+    value: int
+
+
+class Results(Protocol):
+    """Where the process puts its result."""
+
+    def put(self, result: Result) -> None: ...
 
 
 def drawn(seed: int, number: int, readers: Sequence[Reader]) -> tuple[Reader, bytes, Random]:
@@ -59,16 +78,22 @@ def tried(reader: Reader, body: bytes, rng: Random) -> str:
     try:
         found = reader.read(body)
     except TidegateError as error:
-        assert len(str(error)) <= LONGEST_MESSAGE, f"a message of {len(str(error)):,} letters: {str(error)[:200]}"
-        return type(error).__name__
+        return _told(error)
     if rng.random() >= USED:
         return "sound"
     try:
         reader.use(found, rng)
     except TidegateError as error:
-        assert len(str(error)) <= LONGEST_MESSAGE
-        return f"used: {type(error).__name__}"
+        return f"used: {_told(error)}"
     return "used"
+
+
+def _told(error: TidegateError) -> str:
+    """The error's class. Raises: AssertionError where its message is longer than anybody would read."""
+    said = str(error)
+    if len(said) > LONGEST_MESSAGE:
+        raise AssertionError(f"a message of {len(said):,} letters: {said[:200]}")
+    return type(error).__name__
 
 
 def one(seed: int, number: int, readers: Sequence[Reader]) -> tuple[str, Failure | None]:
@@ -85,7 +110,7 @@ def one(seed: int, number: int, readers: Sequence[Reader]) -> tuple[str, Failure
         raise
     except BaseException as error:  # a panic of an extension is no Exception
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-6))
-        return "FAILED", Failure(number, reader.name, text if len(text) < 3000 else f"{text[:2500]} ... {text[-500:]}")
+        return "FAILED", Failure(number, text if len(text) < 3000 else f"{text[:2500]} ... {text[-500:]}")
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
     return f"{reader.name}: {came}", None
@@ -110,43 +135,56 @@ def _bounded() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (taken + ADDRESS_SPACE, resource.RLIM_INFINITY))
 
 
-def work(seed: int, numbers: range, seconds: float, place: object, queue: object, names: tuple[str, ...]) -> None:
-    """The process that tries inputs; `place` tells which one was under way when it died."""
-    readers = [reader for reader in READERS if not names or reader.name in names]
-    for reader in readers:  # what is loaded at the first use is no memory of an input
+def warm(readers: Sequence[Reader]) -> None:
+    """Use every sound file: what is loaded at the first use is no memory of an input."""
+    for reader in readers:
         for sound in reader.seeds():
-            for number in range(10):
+            for number in range(3):
                 reader.use(reader.read(sound.body), Random(number))
-    _bounded()
+
+
+def attempt(seed: int, numbers: range, seconds: float, readers: Sequence[Reader], begin: Callable[[int], None]) -> Result:
+    """Try inputs one after the other; `begin` is told the number of each before it is drawn."""
     counts: Counter[str] = Counter()
     failures: list[Failure] = []
     began, done = time.monotonic(), 0
-    gc.freeze()
     for number in numbers:
         if time.monotonic() - began > seconds or len(failures) >= MOST_FAILURES:
             break
-        place.value = number  # type: ignore[attr-defined]
+        begin(number)
         came, failure = one(seed, number, readers)
         counts[came] += 1
         done += 1
-        if failure is not None:
-            failures.append(failure)
-    queue.put((done, counts, failures))  # type: ignore[attr-defined]
+        failures += [] if failure is None else [failure]
+    return Result(done, counts, failures)
 
 
-def run(seed: int, numbers: range, seconds: float, names: tuple[str, ...] = ()) -> tuple[int, Counter[str], list[Failure]]:
+def work(seed: int, numbers: range, seconds: float, place: Value, queue: Results) -> None:
+    """What the process does; `place` tells which input was under way when it died."""
+    warm(READERS)
+    _bounded()
+    gc.freeze()
+
+    def begin(number: int) -> None:
+        place.value = number
+
+    queue.put(attempt(seed, numbers, seconds, READERS, begin))
+
+
+def run(seed: int, numbers: range, seconds: float, target: Callable[..., None] = work, method: str = "spawn") -> Result:
     """Try inputs in a process of their own."""
-    context = mp.get_context("spawn")
+    context = mp.get_context(method)
     place, queue = context.Value("q", -1), context.Queue()
-    process = context.Process(target=work, args=(seed, numbers, seconds, place, queue, names))
+    process = context.Process(target=target, args=(seed, numbers, seconds, place, queue))
     process.start()
     while process.is_alive() and queue.empty():
         process.join(0.2)
+    process.join(0.2 if not queue.empty() else None)
     if queue.empty():
-        process.join()
-        number = place.value
-        return max(0, number - numbers.start), Counter(), [Failure(number, "?", f"the process died with {process.exitcode}")]
-    result: tuple[int, Counter[str], list[Failure]] = queue.get()
+        number = int(place.value)
+        failure = Failure(number, f"the process died with {process.exitcode}")
+        return Result(max(0, number - numbers.start), Counter(), [failure])
+    result: Result = queue.get()
     process.join()
     return result
 
