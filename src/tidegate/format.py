@@ -17,10 +17,11 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeGuard, cast, final
+from typing import Literal, NamedTuple, TypeGuard, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -88,28 +89,31 @@ def read(path: PathLike, content: Content = "model") -> File:
     """Read and validate a file. Raises: FormatError that names the file, what is wrong with it and what to do."""
     where = os.fspath(path)
     try:
-        body = _content(Path(where), where)
+        file = _opened(Path(where), where)
     except FileNotFoundError as error:
         raise FormatError(f"{where}: no such file; check the path, or make a model with `tidegate fit`") from error
     except OSError as error:
         raise FormatError(f"{where}: cannot be read ({error.strerror}); check the path and its rights") from error
     except ValueError as error:
         raise FormatError(f"{where!r}: no file can have that name; check the path") from error
-    file = parse(body, where)
     if file.content != content:
         raise FormatError(f"{where}: expected a {content}, got a {file.content}; name the other file")
     return file
 
 
-def _content(path: Path, where: str) -> bytes:
-    """The bytes; a file that cannot be ours is refused after its first eight, however large it is."""
+def _opened(path: Path, where: str) -> File:
+    """The file at a path; one that cannot be ours is refused after its first eight bytes, or after its header, however large."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a device may have no end, and a pipe no beginning
+        raise FormatError(f"{where}: expected a file, got a device or a pipe; write its content into a file first")
     with path.open("rb") as stream:
         try:
-            _header_size(stream.read(8))
+            head = stream.read(8)
+            head += stream.read(_header_size(head))
+            plan = _planned(head, os.fstat(stream.fileno()).st_size)
+            return _filled(head + stream.read(), plan)
         except _Fault as fault:
             raise _format_error(where, fault) from None
-        stream.seek(0)
-        return stream.read()
 
 
 def _format_error(where: str, fault: _Fault) -> FormatError:
@@ -121,16 +125,54 @@ def _format_error(where: str, fault: _Fault) -> FormatError:
 def parse(body: bytes, where: str = "file") -> File:
     """Validate bytes and view their arrays. Raises: FormatError."""
     try:
-        table, start = _header(body)
-        own = _metadata(table)
-        _check_digest(body, start, own)
-        arrays = dict(_arrays(body, start, table))
+        return _filled(body, _planned(body, len(body)))
     except _Fault as fault:
         raise _format_error(where, fault) from None
-    content = cast(Content, own.pop("content"))
-    sha256 = cast(str, own.pop("sha256"))
-    del own["format"]
-    return File(content, own, arrays, sha256)
+
+
+class _Described(NamedTuple):
+    """An array, as its entry says; places are bytes after the header."""
+
+    name: str
+    code: str
+    shape: tuple[int, ...]
+    first: int
+    last: int
+
+
+class _Planned(NamedTuple):
+    """What the header says: where the arrays start, the metadata, the arrays."""
+
+    start: int
+    own: dict[str, Plain]
+    arrays: list[_Described]
+
+
+def _planned(head: bytes, size: int) -> _Planned:
+    """The header, checked against the size of the whole file before the rest of it is read."""
+    table, start = _header(head)
+    own = _metadata(table)
+    if len(table) > MAX_ARRAYS:
+        raise _Fault(f"{len(table):,} arrays, at most {MAX_ARRAYS:,} are allowed")
+    arrays = [_described(name, entry) for name, entry in table.items()]
+    expected = 0
+    for array in sorted(arrays, key=lambda array: (array.first, array.last)):
+        if array.first != expected:
+            raise _Fault(f"array {shown(array.name)}: starts at byte {array.first}, expected {expected}")
+        expected = array.last
+    if start + expected != size:
+        raise _Fault(f"cut short or altered: {size:,} bytes, expected {start + expected:,}")
+    return _Planned(start, own, arrays)
+
+
+def _filled(body: bytes, plan: _Planned) -> File:
+    """The file, once its digest and its arrays are sound."""
+    if len(body) != plan.start + max((array.last for array in plan.arrays), default=0):
+        raise _Fault("it changed while it was read")
+    _check_digest(body, plan.start, plan.own)
+    arrays = {array.name: _array(body, plan.start, array) for array in plan.arrays}
+    rest = {key: value for key, value in plan.own.items() if key not in ("content", "sha256", "format")}
+    return File(cast(Content, plan.own["content"]), rest, arrays, cast(str, plan.own["sha256"]))
 
 
 class _Fault(Exception):
@@ -275,27 +317,17 @@ def _check_digest(body: bytes, start: int, own: dict[str, Plain]) -> None:
         raise _Fault("its SHA-256 does not match: the file was cut short or altered")
 
 
-def _arrays(body: bytes, start: int, table: dict[str, object]) -> Iterator[tuple[str, Array]]:
-    if len(table) > MAX_ARRAYS:
-        raise _Fault(f"{len(table):,} arrays, at most {MAX_ARRAYS:,} are allowed")
-    described = [(name, *_described(name, entry)) for name, entry in table.items()]
-    expected = 0
-    for name, _, _, (first, last) in sorted(described, key=lambda entry: entry[3]):
-        if first != expected:
-            raise _Fault(f"array {shown(name)}: starts at byte {first}, expected {expected}")
-        expected = last
-    if start + expected != len(body):
-        raise _Fault(f"{len(body):,} bytes, expected {start + expected:,}")
-    for name, code, shape, (first, _) in described:
-        array = np.frombuffer(body, DTYPES[code], count=math.prod(shape), offset=start + first).reshape(shape)
-        if code == "BOOL" and bool(np.any(array.view(np.uint8) > 1)):
-            raise _Fault(f"array {shown(name)}: a byte other than 0 and 1 where true or false is expected")
-        if not _sound(name, array):
-            raise _Fault(f"array {shown(name)} holds NaN or Inf")
-        yield name, array
+def _array(body: bytes, start: int, told: _Described) -> Array:
+    """A view of an array's bytes."""
+    array = np.frombuffer(body, DTYPES[told.code], math.prod(told.shape), start + told.first).reshape(told.shape)
+    if told.code == "BOOL" and bool(np.any(array.view(np.uint8) > 1)):
+        raise _Fault(f"array {shown(told.name)}: a byte other than 0 and 1 where true or false is expected")
+    if not _sound(told.name, array):
+        raise _Fault(f"array {shown(told.name)} holds NaN or Inf")
+    return array
 
 
-def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[int, int]]:
+def _described(name: str, entry: object) -> _Described:
     if not _NAME.match(name):
         raise _Fault(f"array {shown(name)}: {_NAMING}")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
@@ -311,7 +343,7 @@ def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[in
         raise _Fault(f"array {shown(name)}: two data offsets are expected")
     if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
         raise _Fault(f"array {shown(name)}: its size does not fit its shape")
-    return code, tuple(shape), (offsets[0], offsets[1])
+    return _Described(name, code, tuple(shape), offsets[0], offsets[1])
 
 
 def _whole(values: object) -> TypeGuard[list[int]]:
