@@ -50,7 +50,7 @@ def mutant(rng: Random, seeds: Sequence[Seed]) -> bytes:
     draft = seed.draft()
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         _pick(rng)(rng, draft, seeds)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         refit(rng, draft)
     if way < 0.18:
         return _texts_altered(rng, draft)

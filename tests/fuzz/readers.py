@@ -170,8 +170,8 @@ def _use_container(file: object, rng: Random) -> None:
 
 
 READERS: tuple[Reader, ...] = (
-    Reader("container", models, _read_container, _use_container, 2),
-    Reader("spec", models, _read_spec, _use_spec, 1),
-    Reader("model", models, _read_model, _use_model, 6),
+    Reader("container", models, _read_container, _use_container, 6),
+    Reader("spec", models, _read_spec, _use_spec, 2),
+    Reader("model", models, _read_model, _use_model, 11),
     Reader("checkpoint", lambda: seeds("checkpoint"), checkpoints.read, checkpoints.use, 1),
 )
