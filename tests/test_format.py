@@ -42,6 +42,10 @@ any_array = st.sampled_from(sorted(DTYPES.values())).flatmap(
 some_arrays = st.dictionaries(names, any_array, max_size=4)
 
 
+def nested(depth: int) -> object:
+    return [nested(depth - 1)] if depth else 1
+
+
 def same(got: Mapping[str, npt.NDArray[np.generic]], expected: Mapping[str, npt.NDArray[np.generic]]) -> bool:
     return set(got) == set(expected) and all(
         got[n].dtype == expected[n].dtype and got[n].shape == expected[n].shape and got[n].tobytes() == expected[n].tobytes()
@@ -67,6 +71,10 @@ def test_whatever_is_written_is_read(header: dict[str, object], arrays: Arrays, 
 @given(arrays=some_arrays)
 def test_the_safetensors_package_reads_it(arrays: Arrays) -> None:
     assert same(safetensors.numpy.load(dump("model", {"a": "é\0"}, arrays)), arrays)
+
+
+def test_the_deepest_header_is_read() -> None:
+    assert parse(dump("model", {"a": nested(32)}, {})).header == {"a": nested(32)}
 
 
 def test_the_digest_is_that_of_the_file_with_its_digits_zero() -> None:
@@ -174,6 +182,7 @@ def test_what_cannot_be_written_is_refused(arrays: Arrays, text: str) -> None:
     ({"content": "x"}, "header: 'content' is a name"),
     ({"sha256": "x"}, "header: 'sha256' is a name"),
     ({"a": "x" * MAX_HEADER}, "a header of 1,048,"),
+    ({"a": nested(33)}, "more than 32 tables deep"),
 ])  # fmt: skip
 def test_a_header_that_cannot_be_written_is_refused(header: dict[str, object], text: str) -> None:
     with pytest.raises(FormatError, match=text):

@@ -5,9 +5,9 @@ first, so that each is aligned. `__metadata__` has one entry, `tidegate`: canoni
 `content` ("model" or "checkpoint"), `sha256` and the caller's own keys. The SHA-256 is that of the whole file with its own 64
 digits read as zeros. No pickle.
 
-Limits: header 1 MiB with 32,768 lists and tables, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, names of `a-z 0-9 _ .`, finite
-numbers (except where the name starts with `data.`, whose NaN mean "missing"). Everything is validated before anything is
-allocated by its size.
+Limits: header 1 MiB with 32,768 lists and tables and 131,072 values, metadata 32 deep, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, names of
+`a-z 0-9 _ .`, finite numbers (except where the name starts with `data.`, whose NaN mean "missing"). Everything is validated
+before anything is allocated by its size.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ from tidegate.files import PathLike, write_atomic
 FORMAT = 1
 MAX_HEADER = 1 << 20
 MAX_TABLES = 1 << 15  # a table takes some 200 bytes for the 7 that it is written with
+MAX_VALUES = 1 << 17
 MAX_ARRAYS = 4096
 MAX_DIMENSIONS = 4
 MAX_DIGITS = 1000
+MAX_DEPTH = 32  # of the metadata
 DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "BOOL": "|b1"}
 _CODES = {np.dtype(code): name for name, code in DTYPES.items()}
 _MAX_ELEMENTS = 1 << 48  # also of a shape that holds a 0, which NumPy cannot make above its own limit
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,159}\Z")
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ZEROS = "0" * 64
 _MARK = '\\"sha256\\":\\"'  # as it stands inside the escaped metadata string
@@ -186,6 +189,8 @@ class _Foreign(_Fault):
 def _signed(content: Content, header: Mapping[str, Plain], table: Mapping[str, object], parts: list[bytes]) -> bytes:
     """The whole file, with its SHA-256 in place."""
     text = _own_json({**header, "format": FORMAT, "content": content}, _ZEROS, taken=header)
+    if _deep(dict(header)):
+        raise FormatError(f"header: more than {MAX_DEPTH} tables deep; make it flatter")
     # A caller's own key may be called sha256 too, and be zero: a digest that nothing else can hold marks the place.
     mark = hashlib.sha256(text.encode()).hexdigest()
     text = _own_json({**header, "format": FORMAT, "content": content}, mark)
@@ -237,10 +242,16 @@ def _header(body: bytes) -> tuple[dict[str, object], int]:
     if 8 + size > len(body):
         raise _Fault(f"cut short: the header needs {8 + size:,} bytes, the file has {len(body):,}")
     text = body[8 : 8 + size]
-    if text.count(b"{") + text.count(b"[") > MAX_TABLES:  # those of the metadata too, which are a text in it
-        raise _Fault(f"the header holds more than {MAX_TABLES:,} lists and tables")
+    for what, count, most in (
+        ("lists and tables", text.count(b"{") + text.count(b"["), MAX_TABLES),  # of the metadata too, which are a text in it
+        ("values", text.count(b","), MAX_VALUES),
+    ):
+        if count > most:
+            raise _Fault(f"the header holds more than {most:,} {what}")
+    if _LONG_NUMBER.search(text):  # a million digits take seconds where Python has no limit of its own (before 3.10.7)
+        raise _Fault(f"a number of more than {MAX_DIGITS:,} digits")
     try:
-        table = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_int=_whole_number)
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise _Fault(f"the header is not JSON ({type(error).__name__})") from None
     if not isinstance(table, dict):
@@ -272,9 +283,11 @@ def _metadata(table: dict[str, object]) -> dict[str, Plain]:
     if len(cast("dict[str, object]", metadata)) > 1:
         raise _Fault("its metadata have more than one entry")
     try:
-        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole_number)
+        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _Fault(f"its metadata are not JSON ({type(error).__name__})") from None
+    if _deep(own):
+        raise _Fault(f"its metadata are more than {MAX_DEPTH} tables deep")
     if not isinstance(own, dict) or own.get("content") not in ("model", "checkpoint"):
         raise _Fault("its metadata lack the content")
     if not isinstance(own.get("sha256"), str) or not _DIGEST.match(own["sha256"]):
@@ -294,10 +307,15 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _whole_number(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:  # a million take seconds where Python has no limit of its own (before 3.10.7)
-        raise _Fault(f"a number of {len(digits):,} digits")
-    return int(digits)
+def _deep(own: object) -> bool:
+    """Whether tables and lists stand in each other more than MAX_DEPTH times: what walks them later would run out of stack."""
+    level = [own]
+    for _ in range(MAX_DEPTH + 1):
+        inside = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list)))
+        level = [child for children in inside for child in children if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _no_constant(name: str) -> float:

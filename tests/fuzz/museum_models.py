@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.fuzz.draft import Array, Draft, Seed
-from tests.fuzz.museum import CODE, GGUF, POISON, SIZE, TYPES, Exhibit
+from tests.fuzz.museum import CODE, GGUF, POISON, SIZE, TYPES, Exhibit, within
 from tests.fuzz.seeds import CORPUS
 
 Alter = Callable[[Draft], None]
@@ -92,6 +92,8 @@ MODELS: tuple[Exhibit, ...] = (
     Exhibit("a task that is code", CODE, made("classify-words", at("task", "os.system")), "got 'os.system'"),
     Exhibit("a task that is a list", TYPES, made("classify-words", at("task", ["classify"])), "this Tidegate knows the tasks"),
     Exhibit("another task's model", TYPES, made("classify-words", at("task", "translate")), "does not fit together|spec|unknown"),
+    Exhibit("32,000 tables", SIZE, within(',"task":[' + '{"":0},' * 32_000 + "0]"), "knows the tasks"),
+    Exhibit("100,000 numbers", SIZE, within(',"task":[' + "0," * 100_000 + "0]"), "knows the tasks"),
     # specs
     Exhibit("a spec that is a cycle", LOOP, made("generate-letters", at(*CELL, "inputs", ["logits"])), "not stand before it"),
     Exhibit("a block that reads itself", LOOP, made("generate-letters", at(*CELL, "inputs", ["read"])), "not stand before it"),
@@ -124,6 +126,10 @@ MODELS: tuple[Exhibit, ...] = (
     ),
     # options and plans
     Exhibit("an option nobody knows", CODE, made("classify-words", at("options", "eval", "1")), "unknown option"),
+    Exhibit(
+        "30,000 options nobody knows", SIZE, made("classify-words", at("options", {f"hidden_siz{k}": 1 for k in range(30_000)})),
+        "unknown option",
+    ),
     Exhibit("a cell that is a path", CODE, made("classify-words", at("options", "cell", "../x.so")), "expected one of"),
     Exhibit("an option out of range", TYPES, made("classify-words", at("options", "dropout", 1.0)), "dropout"),
     Exhibit("a size that is text", TYPES, made("classify-words", at("options", "hidden_size", "2")), "a whole number"),
