@@ -21,7 +21,8 @@ from hypothesis.extra import numpy as hnp
 from tests.fuzz.forge import entry, forge
 from tidegate import format as container
 from tidegate.errors import FormatError, OutputError
-from tidegate.format import DTYPES, MAX_ARRAYS, MAX_HEADER, dump, parse, read, write
+from tidegate.format import dump, parse, read, write
+from tidegate.header import DTYPES, MAX_ARRAYS, MAX_HEADER
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 SMALL = dump("model", {"task": "t"}, {"a.w": np.float32([[1.5, -2.0]]), "b": np.array([True, False])})
@@ -71,6 +72,10 @@ def test_whatever_is_written_is_read(header: dict[str, object], arrays: Arrays, 
 @given(arrays=some_arrays)
 def test_the_safetensors_package_reads_it(arrays: Arrays) -> None:
     assert same(safetensors.numpy.load(dump("model", {"a": "é\0"}, arrays)), arrays)
+
+
+def test_a_text_of_digits_is_no_number() -> None:
+    assert parse(dump("model", {"a": "7" * 5000}, {})).header == {"a": "7" * 5000}
 
 
 def test_the_deepest_header_is_read() -> None:
@@ -183,6 +188,9 @@ def test_what_cannot_be_written_is_refused(arrays: Arrays, text: str) -> None:
     ({"sha256": "x"}, "header: 'sha256' is a name"),
     ({"a": "x" * MAX_HEADER}, "a header of 1,048,"),
     ({"a": nested(33)}, "more than 32 tables deep"),
+    ({"a": [[]] * 33_000}, "more than 32,768 lists and tables"),
+    ({"a": [0] * 132_000}, "more than 131,072 values"),
+    ({"a": 10**1000}, "a number of more than 1,000 digits"),
 ])  # fmt: skip
 def test_a_header_that_cannot_be_written_is_refused(header: dict[str, object], text: str) -> None:
     with pytest.raises(FormatError, match=text):
@@ -257,15 +265,15 @@ def test_devices_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "m.safetensors", "model", {}, {"w": np.arange(1e5)})
-    planned = container._planned
+    before = container.planned
 
     def shortened(head: bytes, size: int) -> object:
-        found = planned(head, size)
+        found = before(head, size)
         with path.open("r+b") as stream:
             stream.truncate(size - 8)
         return found
 
-    monkeypatch.setattr(container, "_planned", shortened)
+    monkeypatch.setattr(container, "planned", shortened)
     with pytest.raises(FormatError, match="changed while it was read"):
         read(path)
 
@@ -280,5 +288,5 @@ def test_a_cut_file_on_the_disk_names_itself(tmp_path: Path) -> None:
 
 
 def test_every_dtype_is_covered() -> None:
-    arrays = {code.lower(): np.ones(2, numpy_code) for code, numpy_code in container.DTYPES.items()}
+    arrays = {code.lower(): np.ones(2, numpy_code) for code, numpy_code in DTYPES.items()}
     assert {a.dtype.str for a in parse(dump("model", {}, arrays)).arrays.values()} == set(DTYPES.values())

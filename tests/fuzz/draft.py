@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from tests.fuzz.forge import ZEROS, forge
 from tidegate import format as container
+from tidegate.header import DTYPES, FORMAT
 
 Array = npt.NDArray[np.generic]
-CODES = {np.dtype(code): name for name, code in container.DTYPES.items()}
+CODES = {np.dtype(code): name for name, code in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Seed:
     def of(cls, name: str, body: bytes) -> Seed:
         """The seed of a sound file."""
         file = container.parse(body, name)
-        own = {**file.header, "content": file.content, "format": container.FORMAT, "sha256": ZEROS}
+        own = {**file.header, "content": file.content, "format": FORMAT, "sha256": ZEROS}
         return cls(name, body, json.dumps(own), file.arrays)
 
     def draft(self) -> Draft:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import struct
 
-from tidegate.format import FORMAT
+from tidegate.header import FORMAT
 
 ZEROS = "0" * 64
 MARK = b'\\"sha256\\":\\"'  # as it stands inside the escaped metadata string

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from tests.fuzz.forge import entry, forge, owned
-from tidegate.format import FORMAT, MAX_HEADER
+from tidegate.header import FORMAT, MAX_HEADER
 
 
 class Exhibit(NamedTuple):

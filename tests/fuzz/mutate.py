@@ -17,7 +17,7 @@ import numpy as np
 from tests.fuzz.draft import Array, Draft, Seed
 from tests.fuzz.forge import forge, signed
 from tests.fuzz.refit import refit
-from tidegate.format import DTYPES
+from tidegate.header import DTYPES
 
 NUMBERS: tuple[object, ...] = (
     0, 1, 2, 3, -1, -2, 7, 63, 64, 65, 255, 256, 4095, 4096, 4097, 10_000, 1 << 15, 1 << 16, 1 << 20, (1 << 20) + 1, 1 << 31,
