@@ -28,7 +28,7 @@ MAX_DEPTH = 32  # of the metadata
 DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "BOOL": "|b1"}
 _MAX_ELEMENTS = 1 << 48  # also of a shape that holds a 0, which NumPy cannot make above its own limit
 NAME = re.compile(r"[a-z][a-z0-9_.]{0,159}\Z")
-_LONG_NUMBER = re.compile(rb"[:,\[ ]-?[0-9]{%d}" % (MAX_DIGITS + 1))
+_LONG_NUMBER = re.compile(rb"[:,\[\s]-?[0-9]{%d}" % (MAX_DIGITS + 1))
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 NAMING = "expected lower-case letters, digits, _ and ., at most 160, first a letter"
 

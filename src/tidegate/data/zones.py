@@ -12,7 +12,6 @@ import io
 import re
 import zoneinfo
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +70,8 @@ def _zone(name: str) -> zoneinfo.ZoneInfo:
         if path.is_file():
             with path.open("rb") as stream:
                 return zoneinfo.ZoneInfo.from_file(stream, key=name)
+    from importlib.resources import files  # slow to import, and seldom needed
+
     table = files("tzdata").joinpath("zoneinfo", *parts)
     return zoneinfo.ZoneInfo.from_file(io.BytesIO(table.read_bytes()), key=name)
 
