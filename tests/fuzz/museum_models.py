@@ -138,6 +138,11 @@ MODELS: tuple[Exhibit, ...] = (
     Exhibit("a billion nets", SIZE, made("classify-words", at("members", 10**9)), "members: expected 1 to 64"),
     Exhibit("one net more than there are", SHAPES, made("classify-words", at("members", 2)), "missing"),
     Exhibit("sample paths without end", SIZE, made("forecast-recursive", at("decoder", "paths", 10**9)), "paths"),
+    Exhibit(
+        "paths of a long horizon", SIZE,
+        made("forecast-recursive", at("options", "paths", 10_000), at("options", "horizon", 10_000)),
+        "paths: expected at most 1,000 of a horizon of 10,000",
+    ),
     Exhibit("answers without end", SIZE, made("translate-dot", at("decoder", "longest", 1 << 40)), "longest: expected"),
     Exhibit("a temperature of 0", POISON, made("classify-words", at("decoder", "temperature", 0.0)), "temperature"),
     # weights

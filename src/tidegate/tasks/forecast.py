@@ -30,6 +30,7 @@ LOSS: dict[str, LossName] = {
     "point": "squared",
 }  # fmt: skip
 VALIDATION_WINDOWS = 512
+MOST_DRAWN = 10_000_000  # values of all sample paths of one window
 UNIT_WINDOWS, UNIT_CHUNK = 16, 256  # windows of a line that tell its usual deviation; lines at once, which bounds the memory
 
 
@@ -134,6 +135,9 @@ def _option_faults(o: ForecastOptions) -> list[str]:
         for name, most in limits
         if (v := getattr(o, name)) is not None and v > most
     ]
+    if o.decode == "recursive" and o.paths * o.horizon > MOST_DRAWN:
+        most = MOST_DRAWN // max(o.horizon, 1)
+        faults.append(f"paths: expected at most {most:,} of a horizon of {o.horizon:,}, which are drawn at once, got {o.paths:,}")
     faults += [
         f"{name}: expected 0 <= p < 1, got {v}"
         for name in ("dropout", "averaging", "own_share")
