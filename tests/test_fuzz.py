@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 pytest.importorskip("torch")  # the checkpoints' reader needs it
+pytest.importorskip("resource")  # limits of a process, on Unix
 from tests.fuzz import run as fuzz
 from tests.fuzz.forge import signed
 from tests.fuzz.readers import READERS, Reader, models

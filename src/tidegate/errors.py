@@ -18,6 +18,7 @@ Every message says what, expected, got and the remedy; data errors name file, ro
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from itertools import islice
@@ -92,6 +93,12 @@ def bounded(text: str) -> str:
     return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + " ..."
 
 
+def visible(text: str) -> str:
+    """Text for a terminal: what would move its cursor, colour it or turn it round is written as an escape."""
+    return _HIDDEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SHORT = reprlib.Repr()  # bounded in depth and length
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = MOST_SHOWN
 
