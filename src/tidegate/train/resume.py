@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast, final
 
 import numpy as np
@@ -130,7 +130,7 @@ def _check_numbers(state: Mapping[str, Plain], arrays: Weights, options: TrainOp
         if not isinstance(state[name], bool):
             raise altered(f"{name}: expected true or false, got {shown(state[name])}")
     _loss(state)
-    open_steps = max(1, steps - round(steps * options.closing))
+    open_steps = replace(options, steps=steps).open_steps
     closing = state["closing_from"] is not None
     end = whole(state, "closing_from", 0, step) + steps - open_steps if closing else steps
     if (not closing and (step >= open_steps or state["stopped"])) or state["done"] != (closing and step >= end):
