@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 NATIVE := build/native
 
-.PHONY: help install demo test test-native test-no-torch native lint format bench docs images clean
+.PHONY: help install demo test test-native test-no-torch fuzz native lint format bench docs images clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 22
@@ -48,6 +48,9 @@ native: $(READY)  ## rebuild the core alone, quickly, beside the sources
 	@# An editable install loads its own copy, not the one beside the sources: that one has to be new too.
 	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))'); \
 	if [ -d "$$site/tidegate" ]; then install $(NATIVE)/_native*.so "$$site/tidegate/"; fi
+
+fuzz: $(READY)  ## 100,000 altered models and checkpoints, each refused or understood; four minutes on one core at most
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --count 100000 --seconds 240
 
 test-no-torch: $(READY)  ## the running half in a fresh environment that has no torch
 	PYTHON=$(BIN)/python bench/no_torch.sh

@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[tuple[Block, ...], str]] = {
     "dropout nan": ((rec(dropout=float("nan")),), "dropout must be 0 <= p < 1, got nan"),
     "p": ((Dropout(name="y", inputs=("x",), p=-0.1),), "block 'y': p must be 0 <= p < 1, got -0.1"),
     "time scale": ((rec(time_scale=float("inf")),), "time_scale must be a number of steps, at least 1, got inf"),
-    "no shift": ((Shift(name="y", inputs=("x",), by=0),), "by must be 1 to 1048576 places, in one direction or the other, got 0"),
+    "no shift": ((Shift(name="y", inputs=("x",), by=0),), "by must be 1 to 1048576 places, one way or the other, got 0"),
     "reverse a vector": ((Reverse(name="y", inputs=("v",)),), "block 'y': expected a sequence, got vector of 6"),
     "start": ((Take(name="y", inputs=("x",), start=-1, size=2),), "start must be at least 0, got -1"),
     "column": ((Embed(name="y", inputs=("c",), num_embeddings=3, embedding_dim=2, column=-1),), "column must be at least 0"),

@@ -12,12 +12,11 @@ import functools
 import itertools
 import math
 import numbers
-import reprlib
 import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from tidegate.errors import ConfigError, nearest
+from tidegate.errors import ConfigError, nearest, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -75,7 +74,7 @@ def field_types(cls: type) -> dict[str, object]:
 
 def _dataclass(cls: type, plain: object, where: str, faults: list[str]) -> object:
     if not isinstance(plain, Mapping):
-        faults.append(f"{where}: expected a table of options, got {_shown(plain)}")
+        faults.append(f"{where}: expected a table of options, got {shown(plain)}")
         return None
     wanted, before = field_types(cls), len(faults)
     given = _without_kind(cls, plain, where, faults)
@@ -101,7 +100,7 @@ def _without_kind(cls: type, plain: Mapping[object, object], where: str, faults:
     if kind is None or "kind" not in plain:
         return dict(plain)
     if plain["kind"] != kind:
-        faults.append(f"{where}.kind: expected {kind!r}, got {_shown(plain['kind'])}")
+        faults.append(f"{where}.kind: expected {kind!r}, got {shown(plain['kind'])}")
     return {k: v for k, v in plain.items() if k != "kind"}
 
 
@@ -127,7 +126,7 @@ def _union(kinds: tuple[object, ...], value: object, where: str, faults: list[st
         name = value.get("kind")
         if isinstance(name, str) and name in tagged:
             return _dataclass(tagged[name], value, where, faults)
-        faults.append(f"{where}.kind: unknown kind {_shown(name)}; {nearest(str(name), tagged)}")
+        faults.append(f"{where}.kind: unknown kind {shown(name)}; {nearest(str(name), tagged)}")
         return None
     for kind in sorted(kinds, key=lambda k: k is not type(value)):  # 3 stays an int where both int and float are allowed
         trial: list[str] = []
@@ -159,7 +158,7 @@ def _table(kind: object, value: Mapping[object, object], where: str, faults: lis
         if len(faults) > MAX_FAULTS:
             break
         if not isinstance(k, str):
-            faults.append(f"{where}: expected names as text, got {_shown(k)}")
+            faults.append(f"{where}: expected names as text, got {shown(k)}")
             continue
         built[k] = _value(kind, v, f"{where}.{k[:60]}", faults)
     return built
@@ -190,7 +189,7 @@ def _float(value: numbers.Real, where: str, faults: list[str]) -> object:
 
 
 def _refused(kind: object, value: object, where: str, faults: list[str]) -> object:
-    faults.append(f"{where}: expected {_named(kind)}, got {_shown(value)}")
+    faults.append(f"{where}: expected {_named(kind)}, got {shown(value)}")
     return None
 
 
@@ -210,13 +209,5 @@ def _named(kind: object) -> str:
     }  # fmt: skip
     return names.get(kind) or f"{getattr(kind, 'kind', None) or getattr(kind, '__name__', kind)}"
 
-
-def _shown(value: object) -> str:
-    text = _SHORT.repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-_SHORT = reprlib.Repr()  # bounded in depth and length: the value may come from a hostile file
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 __all__ = ["Plain", "check_options", "field_types", "from_plain", "to_plain"]

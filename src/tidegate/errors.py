@@ -18,7 +18,14 @@ Every message says what, expected, got and the remedy; data errors name file, ro
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable
+from itertools import islice
+
+MOST_SHOWN = 60  # letters of a value
+MOST_LETTERS, MOST_COMPARED, MOST_LISTED = 100, 1000, 40  # of names: to compare many long ones takes minutes
+MOST_TEXT = 2000
 
 
 class TidegateError(Exception):
@@ -67,11 +74,33 @@ class MissingExtra(TidegateError, ImportError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: `; did you mean 'x'?`, or the list of known names when none is near."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    known = sorted(islice((k for k in known if len(k) <= MOST_LETTERS), MOST_COMPARED))
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= MOST_LETTERS else []
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + (", ".join(known) if known else "none")
+    more = ", ..." if len(known) > MOST_LISTED else ""
+    return "known: " + (", ".join(known[:MOST_LISTED]) + more if known else "none")
+
+
+def shown(value: object) -> str:
+    """A value for a message, at most 60 letters of it: a hostile file may hold a million."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
+
+
+def bounded(text: str) -> str:
+    """A message that quotes a file, cut where it is very long."""
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + " ..."
+
+
+def visible(text: str) -> str:
+    """Text for a terminal: what would move its cursor, colour it or turn it round is written as an escape."""
+    return _HIDDEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SHORT = reprlib.Repr()  # bounded in depth and length
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = MOST_SHOWN
 
 
 def missing_extra(what: str, extra: str) -> MissingExtra:

@@ -5,8 +5,8 @@ first, so that each is aligned. `__metadata__` has one entry, `tidegate`: canoni
 `content` ("model" or "checkpoint"), `sha256` and the caller's own keys. The SHA-256 is that of the whole file with its own 64
 digits read as zeros. No pickle.
 
-Limits: header 1 MiB, 4,096 arrays, 4 dimensions, dtypes of `DTYPES`, finite numbers (except where the name starts with `data.`,
-whose NaN mean "missing"). Everything is validated before anything is allocated by its size.
+Limits: those of the header (header.py), and finite numbers, except where an array's name starts with `data.`, whose NaN mean
+"missing". Everything is validated before anything is allocated by its size.
 """
 
 from __future__ import annotations
@@ -15,27 +15,38 @@ import hashlib
 import json
 import math
 import os
-import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeGuard, cast, final
+from typing import Literal, cast, final
 
 import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
-from tidegate.errors import FormatError
+from tidegate.errors import FormatError, shown
 from tidegate.files import PathLike, write_atomic
+from tidegate.header import (
+    DTYPES,
+    FORMAT,
+    MAX_ARRAYS,
+    MAX_DEPTH,
+    MAX_DIMENSIONS,
+    MAX_HEADER,
+    NAME,
+    NAMING,
+    Described,
+    Fault,
+    Foreign,
+    Planned,
+    check_text,
+    deep,
+    header_size,
+    planned,
+)
 
-FORMAT = 1
-MAX_HEADER = 1 << 20
-MAX_ARRAYS = 4096
-MAX_DIMENSIONS = 4
-DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "BOOL": "|b1"}
 _CODES = {np.dtype(code): name for name, code in DTYPES.items()}
-_MAX_ELEMENTS = 1 << 48  # also of a shape that holds a 0, which NumPy cannot make above its own limit
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ZEROS = "0" * 64
 _MARK = '\\"sha256\\":\\"'  # as it stands inside the escaped metadata string
 
@@ -82,32 +93,35 @@ def read(path: PathLike, content: Content = "model") -> File:
     """Read and validate a file. Raises: FormatError that names the file, what is wrong with it and what to do."""
     where = os.fspath(path)
     try:
-        body = _content(Path(where), where)
+        file = _opened(Path(where), where)
     except FileNotFoundError as error:
         raise FormatError(f"{where}: no such file; check the path, or make a model with `tidegate fit`") from error
     except OSError as error:
         raise FormatError(f"{where}: cannot be read ({error.strerror}); check the path and its rights") from error
     except ValueError as error:
         raise FormatError(f"{where!r}: no file can have that name; check the path") from error
-    file = parse(body, where)
     if file.content != content:
         raise FormatError(f"{where}: expected a {content}, got a {file.content}; name the other file")
     return file
 
 
-def _content(path: Path, where: str) -> bytes:
-    """The bytes; a file that cannot be ours is refused after its first eight, however large it is."""
+def _opened(path: Path, where: str) -> File:
+    """The file at a path; one that cannot be ours is refused after its first eight bytes, or after its header, however large."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a device may have no end, and a pipe no beginning
+        raise FormatError(f"{where}: expected a file, got a device or a pipe; write its content into a file first")
     with path.open("rb") as stream:
         try:
-            _header_size(stream.read(8))
-        except _Fault as fault:
+            head = stream.read(8)
+            head += stream.read(header_size(head))
+            plan = planned(head, os.fstat(stream.fileno()).st_size)
+            return _filled(head + stream.read(), plan)
+        except Fault as fault:
             raise _format_error(where, fault) from None
-        stream.seek(0)
-        return stream.read()
 
 
-def _format_error(where: str, fault: _Fault) -> FormatError:
-    if isinstance(fault, _Foreign):
+def _format_error(where: str, fault: Fault) -> FormatError:
+    if isinstance(fault, Foreign):
         return FormatError(f"{where}: {fault}")
     return FormatError(f"{where}: not a sound Tidegate file: {fault}. Fetch or save the file again.")
 
@@ -115,29 +129,26 @@ def _format_error(where: str, fault: _Fault) -> FormatError:
 def parse(body: bytes, where: str = "file") -> File:
     """Validate bytes and view their arrays. Raises: FormatError."""
     try:
-        table, start = _header(body)
-        own = _metadata(table)
-        _check_digest(body, start, own)
-        arrays = dict(_arrays(body, start, table))
-    except _Fault as fault:
+        return _filled(body, planned(body, len(body)))
+    except Fault as fault:
         raise _format_error(where, fault) from None
-    content = cast(Content, own.pop("content"))
-    sha256 = cast(str, own.pop("sha256"))
-    del own["format"]
-    return File(content, own, arrays, sha256)
 
 
-class _Fault(Exception):
-    """What is wrong, in words."""
-
-
-class _Foreign(_Fault):
-    """A file of another kind, and what to do instead."""
+def _filled(body: bytes, plan: Planned) -> File:
+    """The file, once its digest and its arrays are sound."""
+    if len(body) != plan.start + max((array.last for array in plan.arrays), default=0):
+        raise Fault("it changed while it was read")
+    _check_digest(body, plan.start, plan.own)
+    arrays = {array.name: _array(body, plan.start, array) for array in plan.arrays}
+    rest = {key: value for key, value in plan.own.items() if key not in ("content", "sha256", "format")}
+    return File(cast(Content, plan.own["content"]), rest, arrays, cast(str, plan.own["sha256"]))
 
 
 def _signed(content: Content, header: Mapping[str, Plain], table: Mapping[str, object], parts: list[bytes]) -> bytes:
     """The whole file, with its SHA-256 in place."""
     text = _own_json({**header, "format": FORMAT, "content": content}, _ZEROS, taken=header)
+    if deep(dict(header)):
+        raise FormatError(f"header: more than {MAX_DEPTH} tables deep; make it flatter")
     # A caller's own key may be called sha256 too, and be zero: a digest that nothing else can hold marks the place.
     mark = hashlib.sha256(text.encode()).hexdigest()
     text = _own_json({**header, "format": FORMAT, "content": content}, mark)
@@ -147,6 +158,10 @@ def _signed(content: Content, header: Mapping[str, Plain], table: Mapping[str, o
         raise FormatError(
             f"the model is too large for one file: a header of {len(head):,} bytes, at most {MAX_HEADER:,}; make it smaller"
         )
+    try:
+        check_text(head)
+    except Fault as fault:
+        raise FormatError(f"the model is too large for one file: {fault}; make it smaller") from None
     place = 8 + head.index((_MARK + mark).encode()) + len(_MARK)
     start = len(head).to_bytes(8, "little") + head
     seen = hashlib.sha256(start[:place] + _ZEROS.encode() + start[place + 64 :])
@@ -168,8 +183,8 @@ def _own_json(own: Mapping[str, Plain], digest: str, taken: Mapping[str, Plain] 
 
 
 def _code(name: str, array: Array) -> str:
-    if name == "__metadata__" or not name.isprintable():
-        raise FormatError(f"array {name!r}: the name cannot stand in a file; choose another")
+    if not NAME.match(name):
+        raise FormatError(f"array {shown(name)}: the name cannot stand in a file; {NAMING}")
     code = _CODES.get(array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype)
     if code is None:
         raise FormatError(f"{name}: expected one of {', '.join(DTYPES)}, got {array.dtype}")
@@ -184,116 +199,24 @@ def _sound(name: str, array: Array) -> bool:
     return array.dtype.kind != "f" or name.startswith("data.") or bool(np.all(np.isfinite(cast(npt.NDArray[np.floating], array))))
 
 
-def _header(body: bytes) -> tuple[dict[str, object], int]:
-    size = _header_size(body)
-    if 8 + size > len(body):
-        raise _Fault(f"cut short: the header needs {8 + size:,} bytes, the file has {len(body):,}")
-    try:
-        table = json.loads(body[8 : 8 + size].decode("utf-8"), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise _Fault(f"the header is not JSON ({type(error).__name__})") from None
-    if not isinstance(table, dict):
-        raise _Fault("the header is not a table")
-    return table, 8 + size
-
-
-def _header_size(body: bytes) -> int:
-    if len(body) < 8:
-        raise _Fault(f"{len(body)} bytes, expected at least 8")
-    size = int.from_bytes(body[:8], "little")
-    if size > MAX_HEADER:
-        raise _Foreign("this is not a model file (it may be data: give it with --data); train a model with `tidegate fit`")
-    return size
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise _Fault("a name stands twice in the header")
-    return table
-
-
-def _metadata(table: dict[str, object]) -> dict[str, Plain]:
-    metadata = table.pop("__metadata__", None)
-    text = metadata.get("tidegate") if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise _Foreign("was not written by Tidegate; train a model with `tidegate fit`")
-    try:
-        own = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise _Fault(f"its metadata are not JSON ({type(error).__name__})") from None
-    if not isinstance(own, dict) or own.get("content") not in ("model", "checkpoint"):
-        raise _Fault("its metadata lack the content")
-    if not isinstance(own.get("sha256"), str) or not _DIGEST.match(own["sha256"]):
-        raise _Fault("its metadata lack the SHA-256")
-    version = own.get("format")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise _Fault(f"format version {version!r}")
-    if version > FORMAT:
-        raise _Fault(f"format version {version}; this Tidegate reads up to {FORMAT}: update it")
-    return own
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise _Fault(f"{digits} in its metadata")
-    return number
-
-
-def _no_constant(name: str) -> float:
-    raise _Fault(f"{name} in its metadata")
-
-
 def _check_digest(body: bytes, start: int, own: dict[str, Plain]) -> None:
     digest = cast(str, own["sha256"]).encode()
     marked = _MARK.encode() + digest
     if body.count(marked, 8, start) != 1:
-        raise _Fault("its SHA-256 does not stand where it should")
+        raise Fault("its SHA-256 does not stand where it should")
     place = body.index(marked, 8, start) + len(_MARK)
     seen = hashlib.sha256(body[:place])
     seen.update(_ZEROS.encode())
     seen.update(memoryview(body)[place + 64 :])
     if seen.hexdigest().encode() != digest:
-        raise _Fault("its SHA-256 does not match: the file was cut short or altered")
+        raise Fault("its SHA-256 does not match: the file was cut short or altered")
 
 
-def _arrays(body: bytes, start: int, table: dict[str, object]) -> Iterator[tuple[str, Array]]:
-    if len(table) > MAX_ARRAYS:
-        raise _Fault(f"{len(table):,} arrays, at most {MAX_ARRAYS:,} are allowed")
-    described = [(name, *_described(name, entry)) for name, entry in table.items()]
-    expected = 0
-    for name, _, _, (first, last) in sorted(described, key=lambda entry: entry[3]):
-        if first != expected:
-            raise _Fault(f"array {name!r}: starts at byte {first}, expected {expected}")
-        expected = last
-    if start + expected != len(body):
-        raise _Fault(f"{len(body):,} bytes, expected {start + expected:,}")
-    for name, code, shape, (first, _) in described:
-        array = np.frombuffer(body, DTYPES[code], count=math.prod(shape), offset=start + first).reshape(shape)
-        if code == "BOOL" and bool(np.any(array.view(np.uint8) > 1)):
-            raise _Fault(f"array {name!r}: a byte other than 0 and 1 where true or false is expected")
-        if not _sound(name, array):
-            raise _Fault(f"array {name!r} holds NaN or Inf")
-        yield name, array
-
-
-def _described(name: str, entry: object) -> tuple[str, tuple[int, ...], tuple[int, int]]:
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _Fault(f"array {name!r}: expected dtype, shape and data_offsets")
-    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(code, str) or code not in DTYPES:
-        raise _Fault(f"array {name!r}: dtype {code!r}, expected one of {', '.join(DTYPES)}")
-    if not _whole(shape) or len(shape) > MAX_DIMENSIONS:
-        raise _Fault(f"array {name!r}: a shape of at most {MAX_DIMENSIONS} whole numbers is expected")
-    if math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS:
-        raise _Fault(f"array {name!r}: shape {shape} is too large")
-    if not _whole(offsets) or len(offsets) != 2:
-        raise _Fault(f"array {name!r}: two data offsets are expected")
-    if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
-        raise _Fault(f"array {name!r}: its size does not fit its shape")
-    return code, tuple(shape), (offsets[0], offsets[1])
-
-
-def _whole(values: object) -> TypeGuard[list[int]]:
-    return isinstance(values, list) and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1 << 48 for v in values)
+def _array(body: bytes, start: int, told: Described) -> Array:
+    """A view of an array's bytes."""
+    array = np.frombuffer(body, DTYPES[told.code], math.prod(told.shape), start + told.first).reshape(told.shape)
+    if told.code == "BOOL" and bool(np.any(array.view(np.uint8) > 1)):
+        raise Fault(f"array {shown(told.name)}: a byte other than 0 and 1 where true or false is expected")
+    if not _sound(told.name, array):
+        raise Fault(f"array {shown(told.name)} holds NaN or Inf")
+    return array

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar, Literal, NamedTuple, TypeAlias, final
 
 from tidegate.config import Plain, from_plain, to_plain
-from tidegate.errors import ConfigError, nearest
+from tidegate.errors import ConfigError, nearest, shown
 
 Shape = tuple[int, ...]
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
@@ -24,6 +25,8 @@ TIMED = ("sequence", "tokens")  # shapes of ports that have steps and lengths
 CODED = ("codes", "tokens")  # shapes of ports that hold whole numbers
 MAX_SIZE = 1 << 20
 MAX_LAYERS = 256
+MAX_PARTS = 1024  # inputs, blocks, outputs, each
+MAX_FAULTS, MAX_COMPARED = 5, 64  # faults told at once, names looked at for one like an unknown one
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -393,9 +396,10 @@ class Spec:
     outputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        faults = list(_faults(self)) or list(_width_faults(self))  # widths say little where names are wrong
+        faults = list(islice(_faults(self), MAX_FAULTS + 1)) or list(_width_faults(self))  # widths say little of wrong names
         if faults:
-            raise ConfigError("\n".join(f"spec: {fault}" for fault in faults))
+            more = ["spec: and more"] if len(faults) > MAX_FAULTS else []
+            raise ConfigError("\n".join([*(f"spec: {fault}" for fault in faults[:MAX_FAULTS]), *more]))
 
     def parameters(self) -> dict[str, Shape]:
         """Every weight of the model as `block.weight`, with its shape; one that blocks share stands once, as `table.weight`."""
@@ -461,6 +465,10 @@ def spec_to_plain(spec: Spec) -> Plain:
 
 def spec_from_plain(plain: object) -> Spec:
     """The spec from JSON-able data. Raises: ConfigError that lists every fault."""
+    for name in ("inputs", "blocks", "outputs"):  # before thousands are built
+        parts = plain.get(name) if isinstance(plain, Mapping) else None
+        if isinstance(parts, (list, tuple)) and len(parts) > MAX_PARTS:
+            raise ConfigError(f"spec: expected at most {MAX_PARTS:,} {name}, got {len(parts):,}")
     return from_plain(Spec, plain, "spec")
 
 
@@ -471,16 +479,17 @@ def _faults(spec: Spec) -> Iterator[str]:
     for port in spec.inputs:
         yield from _name_faults(port.name, known)
         if not 0 <= port.size <= MAX_SIZE:
-            yield f"input {port.name!r}: size must be 0 to {MAX_SIZE}, got {port.size}"
+            yield f"input {shown(port.name)}: size must be 0 to {MAX_SIZE}, got {shown(port.size)}"
         known.add(port.name)
     for block in spec.blocks:
         yield from _name_faults(block.name, known)
         low, high = _ARITY.get(block.kind, (1, 1))
         if not low <= len(block.inputs) <= high:
-            yield f"block {block.name!r}: takes {low} to {high} inputs, got {len(block.inputs)}"
+            yield f"block {shown(block.name)}: takes {low} to {high} inputs, got {len(block.inputs)}"
         for name in block.inputs:
             if name not in known:
-                yield f"block {block.name!r}: reads {name!r}, which does not stand before it; {nearest(name, known)}"
+                near = nearest(name, sorted(known)[:MAX_COMPARED])
+                yield f"block {shown(block.name)}: reads {shown(name)}, which does not stand before it; {near}"
         yield from _size_faults(block)
         known.add(block.name)
     yield from _table_faults(spec, known)
@@ -488,9 +497,9 @@ def _faults(spec: Spec) -> Iterator[str]:
         yield "no output is named"
     for name in spec.outputs:
         if name not in known:
-            yield f"output {name!r}: no such block; {nearest(name, known)}"
+            yield f"output {shown(name)}: no such block; {nearest(name, sorted(known)[:MAX_COMPARED])}"
         if spec.outputs.count(name) > 1:
-            yield f"output {name!r}: stands twice"
+            yield f"output {shown(name)}: stands twice"
 
 
 def _table_faults(spec: Spec, known: set[str]) -> Iterator[str]:
@@ -503,14 +512,14 @@ def _table_faults(spec: Spec, known: set[str]) -> Iterator[str]:
         yield from _name_faults(table, known)
         shape = block_parameters(block)["weight"]
         if shapes.setdefault(table, shape) != shape:
-            yield f"block {block.name!r}: its table {table!r} has the shape {shapes[table]}, and it needs {shape}"
+            yield f"block {shown(block.name)}: its table {shown(table)} has the shape {shapes[table]}, and it needs {shape}"
 
 
 def _name_faults(name: str, known: set[str]) -> Iterator[str]:
     if not _NAME.match(name):
-        yield f"{name!r}: a name is lower-case letters, digits and _, at most 64, and starts with a letter"
+        yield f"{shown(name)}: a name is lower-case letters, digits and _, at most 64, and starts with a letter"
     if name in known:
-        yield f"{name!r}: the name stands twice"
+        yield f"{shown(name)}: the name stands twice"
 
 
 def _size_faults(block: Block) -> Iterator[str]:
@@ -518,23 +527,23 @@ def _size_faults(block: Block) -> Iterator[str]:
         value = getattr(block, field, 1)
         smallest = 0 if field == "input_size" else 1
         if not smallest <= value <= MAX_SIZE:
-            yield f"block {block.name!r}: {field} must be {smallest} to {MAX_SIZE}, got {value}"
+            yield f"block {shown(block.name)}: {field} must be {smallest} to {MAX_SIZE}, got {shown(value)}"
     if isinstance(block, Recurrent) and block.num_layers > MAX_LAYERS:
-        yield f"block {block.name!r}: num_layers must be at most {MAX_LAYERS}, got {block.num_layers}"
+        yield f"block {shown(block.name)}: num_layers must be at most {MAX_LAYERS}, got {shown(block.num_layers)}"
     if isinstance(block, Recurrent) and block.time_scale is not None and not 1.0 <= block.time_scale < math.inf:
-        yield f"block {block.name!r}: time_scale must be a number of steps, at least 1, got {block.time_scale}"
+        yield f"block {shown(block.name)}: time_scale must be a number of steps, at least 1, got {block.time_scale}"
     if isinstance(block, Embed) and block.column < 0:
-        yield f"block {block.name!r}: column must be at least 0, got {block.column}"
+        yield f"block {shown(block.name)}: column must be at least 0, got {shown(block.column)}"
     if isinstance(block, Embed) and not 0.0 <= block.std < math.inf:
-        yield f"block {block.name!r}: std must be at least 0, got {block.std}"
+        yield f"block {shown(block.name)}: std must be at least 0, got {block.std}"
     if isinstance(block, Shift) and not 1 <= abs(block.by) <= MAX_SIZE:
-        yield f"block {block.name!r}: by must be 1 to {MAX_SIZE} places, in one direction or the other, got {block.by}"
+        yield f"block {shown(block.name)}: by must be 1 to {MAX_SIZE} places, one way or the other, got {shown(block.by)}"
     if isinstance(block, Take) and block.start < 0:
-        yield f"block {block.name!r}: start must be at least 0, got {block.start}"
+        yield f"block {shown(block.name)}: start must be at least 0, got {shown(block.start)}"
     for field in ("dropout", "weight_dropout", "p"):
         value = getattr(block, field, 0.0)
         if not 0.0 <= value < 1.0:
-            yield f"block {block.name!r}: {field} must be 0 <= p < 1, got {value}"
+            yield f"block {shown(block.name)}: {field} must be 0 <= p < 1, got {shown(value)}"
 
 
 class _Edge(NamedTuple):
@@ -555,11 +564,13 @@ def _edges(spec: Spec) -> dict[str, _Edge]:
     states = {block.name: block.state() for block in spec.blocks if isinstance(block, Recurrent)}
     for block in spec.blocks:
         try:
-            edges[block.name] = _edge(block, [edges[name] for name in block.inputs])
+            edges[block.name] = edge = _edge(block, [edges[name] for name in block.inputs])
+            if edge.width > MAX_SIZE:
+                raise _Fault(f"expected at most {MAX_SIZE:,} channels, got {shown(edge.width)}")
             if isinstance(block, Recurrent) and len(block.inputs) == 2:
                 _check_start(block, states.get(block.inputs[1]), edges[block.inputs[1]])
         except _Fault as fault:
-            raise _Fault(f"block {block.name!r}: {fault}") from None
+            raise _Fault(f"block {shown(block.name)}: {fault}") from None
     return edges
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.data.schemes import Scheme, Span, convert, detect, legal, spans, write_tags
+from tidegate.data.schemes import Scheme, Span, convert, detect, legal, legal_pairs, spans, write_tags
 from tidegate.errors import ConfigError, DataError
 
 SCHEMES: tuple[Scheme, ...] = ("iob1", "iob2", "bioes")
@@ -165,3 +165,10 @@ def test_an_unknown_scheme_is_refused() -> None:
 def test_spans_that_overlap_or_leave_the_sentence_are_refused(found: list[Span]) -> None:
     with pytest.raises(DataError, match="expected spans in order"):
         write_tags(found, 3, "bioes")
+
+
+@pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes"])
+def test_legal_pairs_are_what_legal_says_of_each(scheme: Scheme) -> None:
+    tags = ["O", *(f"{letter}{kind}" for letter in ("BI" if scheme != "bioes" else "BIESLU") for kind in ("", "-A", "-b c"))]
+    known: list[str | None] = [*tags, None]
+    assert legal_pairs(tags, scheme).tolist() == [[legal(before, after, scheme) for after in known] for before in known]

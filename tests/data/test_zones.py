@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import zoneinfo
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.data import zones
 from tidegate.data.zones import SECOND, instants_text, to_local, to_utc
 from tidegate.errors import DataError
 
@@ -56,3 +58,28 @@ def test_instants_text_is_as_short_as_it_can_be() -> None:
     assert instants_text(days, None) == ["2020-01-01", ""]
     assert instants_text(days, "Europe/Berlin") == ["2020-01-01 00:00:00Z", ""]
     assert instants_text(days[:1] + np.timedelta64(1_500_000, "ns"), None) == ["2020-01-01 00:00:00.001500"]
+
+
+def test_a_zone_is_a_file_and_never_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no tables they come from the package tzdata, and no name of a zone becomes that of a module."""
+    pytest.importorskip("tzdata")
+    expected = to_local(np.array([0, 10**18]), "Europe/Berlin")
+    for places in (zoneinfo.TZPATH, ()):
+        monkeypatch.setattr(zoneinfo, "TZPATH", places)
+        zones.changes.cache_clear()
+        assert to_local(np.array([0, 10**18]), "Europe/Berlin").tolist() == expected.tolist()
+        before = set(sys.modules)
+        for name in (
+            "Europe/Atlantis",
+            "../secret",
+            "/etc/passwd",
+            "os.path/x",
+            "zoneinfo.Europe/Berlin",
+            "a" * 1000,
+            "Europe",
+            "",
+        ):
+            with pytest.raises(DataError, match=r"time zone .*expected an IANA name"):
+                zones.changes(name)
+        assert set(sys.modules) == before
+    zones.changes.cache_clear()

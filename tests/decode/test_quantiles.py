@@ -160,3 +160,12 @@ def test_wrong_levels_are_refused(levels):
 
 def test_lower_bound_keeps_nan():
     np.testing.assert_array_equal(q.lower_bound([-1.0, 2.0, np.nan], 0), [0.0, 2.0, np.nan])
+
+
+@pytest.mark.parametrize("mean", [2e8, 1.5e12, 2.0**53, 2.3e30, 1e300])
+@pytest.mark.parametrize("dispersion", [0.01, 0.7231191715717337, 3.0])
+def test_means_beyond_counting_take_no_minutes(mean, dispersion):
+    """Of so many the negative binomial is the gamma distribution."""
+    p = [0.025, 0.1, 0.5, 0.9, 0.995]
+    got = q.negative_binomial_quantile(mean, dispersion, p) / mean
+    np.testing.assert_allclose(got, stats.gamma.ppf(p, 1 / dispersion, scale=dispersion), atol=2e-5)

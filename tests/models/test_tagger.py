@@ -27,18 +27,9 @@ from tidegate.nn.ops import TorchOps
 from tidegate.tasks.tag import TagOptions
 
 OPTIONS = {
-    "dropout": 0.4, "unknown_rate": 0.25, "hidden_size": 12, "embedding_dim": 12, "letter_size": 6, "letter_dim": 8, "batch_tokens": 256,
-    "learning_rate": 0.02,
+    "dropout": 0.4, "unknown_rate": 0.25, "hidden_size": 12, "embedding_dim": 12, "letter_size": 6, "letter_dim": 8,
+    "batch_tokens": 256, "learning_rate": 0.02,
 }  # fmt: skip
-    "dropout": 0.4,
-    "unknown_rate": 0.25,
-    "hidden_size": 12,
-    "embedding_dim": 12,
-    "letter_size": 6,
-    "letter_dim": 8,
-    "batch_tokens": 256,
-    "learning_rate": 0.02,
-}
 NAMES, PLACES, VERBS = ("Ann", "Bob", "Cem", "Dora"), ("Rio", "New York", "Bern", "Los Alamos"), ("saw", "left", "likes")
 
 

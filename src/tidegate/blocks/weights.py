@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import FormatError, nearest
+from tidegate.errors import FormatError, nearest, shown
 from tidegate.spec import Spec
 
 Floats = npt.NDArray[np.floating]
@@ -18,7 +18,7 @@ def check_weights(spec: Spec, weights: Mapping[str, Floats]) -> None:
     wanted = spec.parameters()
     for name in weights:
         if name not in wanted:
-            raise FormatError(f"weight {name!r}: the model has no such weight; {nearest(name, wanted)}")
+            raise FormatError(f"weight {shown(name)}: the model has no such weight; {nearest(name, wanted)}")
     for name, shape in wanted.items():
         if name not in weights:
             raise FormatError(f"weight {name!r}: missing; the spec needs it with shape {shape}")

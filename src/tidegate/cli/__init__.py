@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
-from tidegate.errors import ConfigError, TidegateError, nearest
+from tidegate.errors import ConfigError, TidegateError, nearest, visible
 
 COMMANDS = {
     "demo": "fit, score beside naive forecasts, draw and report, on bundled weather data",
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _run(given)
         sys.stdout.flush()  # here, where a full disk or a closed pipe still has an answer
     except TidegateError as error:
-        print(f"{name}: {_with_flags(str(error))}", file=sys.stderr)
+        print(f"{name}: {visible(_with_flags(str(error)))}", file=sys.stderr)
         return ERROR
     except KeyboardInterrupt as stop:
         print(f"{name}: interrupted {stop}".rstrip(), file=sys.stderr)

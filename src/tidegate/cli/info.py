@@ -12,6 +12,7 @@ from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
 from tidegate.data.schema import Roles
 from tidegate.data.series import Panel
+from tidegate.errors import visible
 from tidegate.models import (
     Classifier,
     LanguageModel,
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**file.header, "sha256": file.sha256}, indent=2))
         return 0
     spec = spec_from_plain(file.header["spec"])
-    print(wrapped(repr(model), hanging="  "))
+    print(visible(wrapped(repr(model), hanging="  ")))
     if isinstance(model, Classifier):
         about = _about(args.model, file, model.card, spec, "the vocabulary and the classes")
         use, figures, said = _use_of_texts(model), held_back_text(model.card), cast("list[str]", model.card["notes"])
@@ -75,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
         about = _about(args.model, file, model.card, spec, f"the tails of {model.card['series']} training series")
         use, figures = _use(unpack(file, args.model).panel, model.options.horizon), figures_text(model.card)
         said = list(notes(model.card))
-    print(f"\nuse\n{_aligned(use)}\n\nnet\n{draw(spec)}\n\nfile\n{_aligned(about)}\n\n{figures}")
-    print(bullets(said))
+    print(visible(f"\nuse\n{_aligned(use)}\n\nnet\n{draw(spec)}\n\nfile\n{_aligned(about)}\n\n{figures}"))
+    print(visible(bullets(said)))  # names and notes may come from anybody
     return 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegate.data.strict import Strict
 from tidegate.data.times import Clock
-from tidegate.errors import ConfigError, FormatError
+from tidegate.errors import ConfigError, FormatError, shown
 
 IdKind: TypeAlias = Literal["text", "integer", "none"]
 OTHER = "<other>"
@@ -126,7 +126,9 @@ class Schema:
         kind = s.text("id_kind")
         id_kind: IdKind | None = next((k for k in get_args(IdKind) if k == kind), None)
         if id_kind is None or (id_kind == "none") != (roles.id is None):
-            raise FormatError(f"schema.id_kind: expected one of {', '.join(get_args(IdKind))} that fits roles.id, got {kind!r}.")
+            raise FormatError(
+                f"schema.id_kind: expected one of {', '.join(get_args(IdKind))} that fits roles.id, got {shown(kind)}."
+            )
         if sorted([*levels, *scales]) != sorted(roles.covariates):
             raise FormatError("schema: expected a scale or levels for each covariate and no other. The model file is altered.")
         clock = Clock.from_json(s.mapping("clock"))
@@ -138,7 +140,7 @@ def _levels(data: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
     out = {name: s.texts(name) for name in data}
     for name, levels in out.items():
         if not levels or levels[-1] != OTHER or len(levels) > MAX_LEVELS + 1 or len(set(levels)) < len(levels):
-            raise FormatError(f"schema.levels.{name}: expected at most {MAX_LEVELS} levels, each once, then {OTHER!r}.")
+            raise FormatError(f"schema.levels.{name[:60]}: expected at most {MAX_LEVELS} levels, each once, then {OTHER!r}.")
     return out
 
 
@@ -152,5 +154,5 @@ def _scale(name: str, value: object) -> tuple[float, float]:
         if np.isfinite(mean) and np.isfinite(deviation) and deviation > 0:
             return mean, deviation
     raise FormatError(
-        f"schema.scales.{name}: expected [mean, deviation > 0], got {str(value)[:80]!r}. The model file is altered."
+        f"schema.scales.{name[:60]}: expected [mean, deviation > 0], got {str(value)[:80]!r}. The model file is altered."
     )

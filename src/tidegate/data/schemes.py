@@ -19,7 +19,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from tidegate.errors import ConfigError, DataError, nearest
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.errors import ConfigError, DataError, nearest, shown
 
 Scheme: TypeAlias = Literal["iob1", "iob2", "bioes"]
 TAG = re.compile(r"O|([BIESLU])(?:-(.+))?", re.DOTALL)
@@ -113,6 +116,29 @@ def legal(previous: str | None, next: str | None, scheme: Scheme) -> bool:
     return (before.letter in "BI") == (after.letter in "IE") and (before.letter in "OES" or same)
 
 
+def legal_pairs(tags: Sequence[str], scheme: Scheme) -> npt.NDArray[np.bool_]:
+    """(K + 1, K + 1): `legal` of the tag of the row and that of the column; the last stands for the sentence's edges.
+
+    Raises: as `legal`. All at once: 2,000 tags are four million pairs.
+    """
+    _check_scheme(scheme)
+    parsed = [*(_parse(tag, scheme) for tag in tags), _OUTSIDE]
+    numbers: dict[str, int] = {}
+    types = np.array([numbers.setdefault(tag.type, len(numbers)) for tag in parsed])
+    letters = np.array([tag.letter for tag in parsed])
+    before, after = letters[:, None], letters[None, :]
+    same = (before != "O") & (types[:, None] == types)
+    if scheme == "iob1":
+        found = (after != "B") | same
+    elif scheme == "iob2":
+        found = (after != "I") | same
+    else:
+        goes_on, continues = np.isin(before, ("B", "I")), np.isin(after, ("I", "E"))
+        found = (goes_on == continues) & (np.isin(before, ("O", "E", "S")) | same)
+    found[-1, -1] = True
+    return np.asarray(found, np.bool_)
+
+
 def _check_scheme(scheme: str) -> None:
     if scheme not in LETTERS:
         raise ConfigError(f"scheme: expected one of {', '.join(get_args(Scheme))}, got {scheme!r}; {nearest(scheme, LETTERS)}")
@@ -125,7 +151,7 @@ def _parse(tag: str, scheme: Scheme) -> _Tag:
         letter = BILOU.get(letter, letter)
     if match is None or letter not in LETTERS[scheme]:
         known = ", ".join(f"{letter}-TYPE" for letter in LETTERS[scheme][:-1])
-        raise DataError(f"tag {tag!r}: expected {known} or O, as in {scheme}. Name the scheme that the tags are in.")
+        raise DataError(f"tag {shown(tag)}: expected {known} or O, as in {scheme}. Name the scheme that the tags are in.")
     return _Tag(letter, match[2] or "")
 
 

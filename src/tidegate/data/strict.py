@@ -19,7 +19,7 @@ class Strict:
                 f"{what}: expected an object with {', '.join(keys)}, got {type(data).__name__}. The model file is altered."
             )
         if set(data) != set(keys):
-            odd = ", ".join(sorted(map(str, set(data) ^ set(keys))))
+            odd = ", ".join(key[:60] for key in sorted(map(str, set(data) ^ set(keys)))[:20])
             raise FormatError(
                 f"{what}: expected exactly {', '.join(keys)}; missing or unknown: {odd}. The model file is altered."
             )
@@ -27,7 +27,7 @@ class Strict:
 
     def _wrong(self, key: str, expected: str) -> FormatError:
         value = self._data[key]
-        return FormatError(f"{self._what}.{key}: expected {expected}, got {str(value)[:80]!r}. The model file is altered.")
+        return FormatError(f"{self._what}.{key[:60]}: expected {expected}, got {str(value)[:80]!r}. The model file is altered.")
 
     def text(self, key: str) -> str:
         """A text."""

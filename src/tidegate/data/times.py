@@ -18,11 +18,12 @@ from tidegate.data.season import infer_season
 from tidegate.data.strict import Strict
 from tidegate.data.timetext import format_times, month_start
 from tidegate.data.zones import DAY, HOUR, MINUTE, NAT, SECOND, changes, to_local, to_utc
-from tidegate.errors import ConfigError, DataError, FormatError
+from tidegate.errors import ConfigError, DataError, FormatError, shown
 
 __all__ = ["Clock", "infer_clock", "infer_season", "parse_freq"]
 
 ClockKind: TypeAlias = Literal["integer", "duration", "month", "business"]
+MOST_FORMAT = 100
 BLOCK = 1 << 20  # rows worked on at once, so that long columns need little memory beside themselves
 SAMPLE_SERIES, SAMPLE_ROWS = 200, 5000
 UNITS = {
@@ -255,12 +256,15 @@ class Clock:
         found: ClockKind | None = next((k for k in get_args(ClockKind) if k == kind), None)
         if found is None or step < 1:
             raise FormatError(
-                f"clock: expected one of {', '.join(get_args(ClockKind))} and a step of at least 1, got {kind!r}, {step}."
+                f"clock: expected one of {', '.join(get_args(ClockKind))} and a step of at least 1, got {shown(kind)}, {step}."
             )
         if zone is not None:
             changes(zone)
+        text_format = s.optional_text("text_format")
+        if text_format is not None and len(text_format) > MOST_FORMAT:  # every time that is written has its length
+            raise FormatError(f"clock.text_format: expected at most {MOST_FORMAT} letters, got {len(text_format):,}.")
         return cls(
-            kind=found, step=step, anchor=s.integer("anchor"), zone=zone, text_format=s.optional_text("text_format"),
+            kind=found, step=step, anchor=s.integer("anchor"), zone=zone, text_format=text_format,
             month_end=s.boolean("month_end"),
         )  # fmt: skip
 

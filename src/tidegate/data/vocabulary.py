@@ -122,6 +122,8 @@ class Tokenizer:
             raise FormatError("the vocabulary: a token stands twice, or a byte pair names none; save the model again")
         if len(merges) and units != "bpe":
             raise FormatError(f"the vocabulary: expected byte pairs for the unit bpe alone, got some for {units}")
+        if len(np.unique(merges.astype(np.int64) @ (1 << 32, 1))) < len(merges):  # many of one would be joined again and again
+            raise FormatError("the vocabulary: a byte pair stands twice; save the model again")
         known = set(tokens)
         joined = (tokens[a - 1] + tokens[b - 1] for a, b in merges.tolist())
         letters = {letter for token in tokens for letter in token} if units == "bpe" else set()

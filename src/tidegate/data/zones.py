@@ -8,19 +8,22 @@ not known today. Leaves the reading of time text to timetext.py.
 from __future__ import annotations
 
 import datetime as dt
+import io
 import re
 import zoneinfo
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import DataError
+from tidegate.errors import DataError, shown
 
 SECOND = 10**9
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 NAT = np.iinfo(np.int64).min
+_NAME = re.compile(r"[A-Za-z0-9_+-]{1,30}(?:/[A-Za-z0-9_+-]{1,30}){0,3}")
 _FIXED = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 
@@ -44,13 +47,33 @@ def changes(zone: str) -> Changes:
     if zone.upper() in ("UTC", "Z", "GMT", "ETC/UTC"):
         return Changes(np.empty(0, np.int64), np.zeros(1, np.int64))
     try:
-        info = zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as e:
+        info = _zone(zone)
+    except (ValueError, OSError, ImportError) as e:
         raise DataError(
-            f"time zone {zone!r}: expected an IANA name such as 'Europe/Berlin' or an offset such as '+01:00'. "
+            f"time zone {shown(zone)}: expected an IANA name such as 'Europe/Berlin' or an offset such as '+01:00'. "
             "Where the system has no table of zones: pip install tzdata."
         ) from e
     return _tabulate(info)
+
+
+def _zone(name: str) -> zoneinfo.ZoneInfo:
+    """The zone's own table, of the system or else of the package tzdata.
+
+    `ZoneInfo(name)` would look in the package by importing a module called after the zone, and the name may come from a file.
+    Raises: ValueError for what is no name of a zone; OSError or ImportError where there is no table of it.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError("not a name of a time zone")
+    parts = name.split("/")
+    for folder in zoneinfo.TZPATH:
+        path = Path(folder, *parts)
+        if path.is_file():
+            with path.open("rb") as stream:
+                return zoneinfo.ZoneInfo.from_file(stream, key=name)
+    from importlib.resources import files  # slow to import, and seldom needed
+
+    table = files("tzdata").joinpath("zoneinfo", *parts)
+    return zoneinfo.ZoneInfo.from_file(io.BytesIO(table.read_bytes()), key=name)
 
 
 def _tabulate(info: zoneinfo.ZoneInfo) -> Changes:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tidegate import format as container
-from tidegate.errors import TaskError
+from tidegate.errors import TaskError, shown
 from tidegate.files import PathLike
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def load(path: PathLike) -> Model:
     file = container.read(path)
     task = file.header.get("task")
     if not isinstance(task, str) or task not in _BY_TASK:
-        raise TaskError(f"{path}: this Tidegate knows the tasks {', '.join(_BY_TASK)}; got {task!r}: update Tidegate")
+        raise TaskError(f"{path}: this Tidegate knows the tasks {', '.join(_BY_TASK)}; got {shown(task)}: update Tidegate")
     cls: type[Model] = getattr(import_module(f"tidegate.models.{_HOME[_BY_TASK[task]]}"), _BY_TASK[task])
     return cls._from_file(file, str(path))
 

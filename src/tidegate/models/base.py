@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tidegate import format as container
 from tidegate.config import Plain
-from tidegate.errors import FormatError, TaskError, missing_extra
+from tidegate.errors import FormatError, TaskError, missing_extra, shown
 from tidegate.files import PathLike
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def load_as(cls: type[M], path: PathLike) -> M:
     file = container.read(path)
     if file.header.get("task") != cls.task:
         raise TaskError(
-            f"{path}: expected a model for {cls.task!r}, got one for {file.header.get('task')!r}; load it with `tidegate.load`"
+            f"{path}: expected a model for {cls.task!r}, got one for {shown(file.header.get('task'))}; "
+            "load it with `tidegate.load`"
         )
     return cast(M, cls._from_file(file, str(path)))
 

@@ -19,7 +19,7 @@ from tidegate.data.schema import Schema
 from tidegate.data.series import Covariates
 from tidegate.data.table import Kind
 from tidegate.data.zones import DAY
-from tidegate.errors import FormatError
+from tidegate.errors import FormatError, shown
 from tidegate.spec import Spec
 from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.forecast_net import Plan
@@ -161,7 +161,7 @@ def _whole(array: npt.NDArray[np.int64], count: int | None = None) -> bool:
 def decoder_parts(decoder: Mapping[str, Plain], options: ForecastOptions, where: str) -> tuple[list[float], float | None, int]:
     """The calibrated levels, the lower bound and the number of sample paths."""
     if set(decoder) != {"levels", "lower", "paths"}:
-        raise fault(where, f"decoder: expected levels, lower and paths, got {sorted(decoder)[:8]}")
+        raise fault(where, f"decoder: expected levels, lower and paths, got {shown(sorted(decoder))}")
     levels, lower, paths = decoder["levels"], decoder["lower"], decoder["paths"]
     if not isinstance(levels, list) or not all(is_number(x) and 0 < cast(float, x) < 100 for x in levels):
         raise fault(where, f"decoder.levels: expected percentages, got {str(levels)[:80]}")

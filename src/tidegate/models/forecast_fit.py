@@ -23,7 +23,8 @@ from tidegate.tasks.forecast_net import build_spec
 from tidegate.tasks.problem import TrainOptions
 
 if TYPE_CHECKING:
-    from tidegate.train.run import FitResult, Member
+    from tidegate.train.resume import Member
+    from tidegate.train.run import FitResult
 
 DEFAULT_STEPS = 2000
 UPDATE_RATE = 0.2  # a warm start trains with a fifth of the learning rate: it refines, it does not begin

@@ -22,7 +22,7 @@ from tidegate.data.lines import Cut, Lines
 from tidegate.data.panel import Panel, build_panel
 from tidegate.data.table import Table, read_table
 from tidegate.decode.quantiles import checked_levels
-from tidegate.errors import ConfigError, DataError, FormatError, nearest
+from tidegate.errors import ConfigError, DataError, FormatError, bounded, nearest
 from tidegate.files import PathLike
 from tidegate.models import forecast_answers as answers
 from tidegate.models import forecast_fit as fitting
@@ -314,7 +314,9 @@ class Forecaster(Model):
             unpacked = store.unpack(file, where)
             options = from_plain(ForecastOptions, file.header["options"])
         except FILE_FAULTS as error:
-            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
+            raise FormatError(
+                f"{where}: its content does not fit together ({bounded(str(error))}); save the model again"
+            ) from error
         model = cls.__new__(cls)
         model.options = options
         model._given = given_options(options)

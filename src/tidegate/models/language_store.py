@@ -8,7 +8,7 @@ from typing import cast
 
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer
-from tidegate.errors import FormatError
+from tidegate.errors import FormatError, shown
 from tidegate.format import File
 from tidegate.models.base import arrays_under, check_text_card, header_part
 from tidegate.models.language_fit import Core, core_of
@@ -38,7 +38,7 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     check_spec(file, spec, where)
     foreign = sorted(name for name in arrays if not name.startswith(("net.", "vocabulary.tokens.", "vocabulary.merges")))
     if foreign:
-        raise FormatError(f"{where}: array {foreign[0]!r}: a language model has no such part; it was altered: save it again")
+        raise FormatError(f"{where}: array {shown(foreign[0])}: a language model has no such part; it was altered: save it again")
     core = core_of(options, tokenizer, cast("dict[str, Floats]", arrays_under(arrays, "net.")))
     card = dict(header_part(header, "card", where))
     check_text_card(card, ("tokens", "held_back_tokens", "kinds"), ("",), where)

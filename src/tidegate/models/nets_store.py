@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tidegate.blocks.weights import check_weights
 from tidegate.config import Plain
-from tidegate.errors import FormatError
+from tidegate.errors import FormatError, shown
 from tidegate.format import File
 from tidegate.models.base import arrays_under, header_part
 from tidegate.runtime.predictor import Predictor
@@ -63,4 +63,4 @@ def check_names(file: File, own: Sequence[str], members: int, kind: str, where: 
     nets = tuple(f"net{i}." for i in range(members))
     foreign = sorted(name for name in file.arrays if name not in own and not name.startswith(nets))
     if foreign:
-        raise FormatError(f"{where}: array {foreign[0]!r}: a {kind} has no such part; it was altered: save the model again")
+        raise FormatError(f"{where}: array {shown(foreign[0])}: a {kind} has no such part; it was altered: save the model again")

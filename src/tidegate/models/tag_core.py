@@ -10,13 +10,15 @@ from typing import Literal, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.data.schemes import Scheme, convert, legal
+from tidegate.data.schemes import Scheme, convert, legal_pairs
 from tidegate.data.vocabulary import Codes, Tokenizer
 from tidegate.decode.labels import Floats, probabilities
 from tidegate.decode.viterbi import NEVER, Paths, best_paths, legal_transitions
 from tidegate.runtime.predictor import Predictor, operations
 from tidegate.tasks.tag import EVALUATION_TOKENS, Decoder, Sentences, TagOptions
 from tidegate.tasks.token_batches import groups
+
+MOST_TAGS = 2000  # how one follows another is a table of their square
 
 
 class Scores(NamedTuple):
@@ -147,8 +149,7 @@ def decoder_of(options: TagOptions, source_scheme: str) -> Decoder:
 
 def followers(tags: Sequence[str], scheme: Scheme) -> npt.NDArray[np.bool_]:
     """(K + 1, K + 1): whether the tag of the column may follow that of the row; the last stands for the sentence's edges."""
-    known: list[str | None] = [*tags, None]
-    return np.array([[(after is None and before is None) or legal(before, after, scheme) for after in known] for before in known])
+    return legal_pairs(tags, scheme)
 
 
 def plain_word(word: str, options: TagOptions) -> str:

@@ -26,7 +26,7 @@ from tidegate.errors import ConfigError, DataError
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.drive import Drive, run_options
-from tidegate.models.tag_core import Core, inner_scheme, plain_word, spelling
+from tidegate.models.tag_core import MOST_TAGS, Core, inner_scheme, plain_word, spelling
 from tidegate.models.word_vectors import embedding_start
 from tidegate.runtime.predictor import Predictor, operations
 from tidegate.tasks.problem import TrainOptions
@@ -44,7 +44,6 @@ from tidegate.tasks.tag import (
 from tidegate.tasks.tag_scores import MostFrequentTag, tag_scores
 
 CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS, LEAST_PATIENCE = 1, 25, 4
-MOST_TAGS = 2000
 
 
 class Data(NamedTuple):

@@ -13,7 +13,7 @@ from tidegate.errors import FormatError
 from tidegate.format import File
 from tidegate.models.base import check_text_card, header_part
 from tidegate.models.nets_store import Arrays, check_names, net_arrays, read_nets, read_temperature
-from tidegate.models.tag_core import Core, decoder_of, inner_scheme
+from tidegate.models.tag_core import MOST_TAGS, Core, decoder_of, inner_scheme
 from tidegate.spec import spec_to_plain
 from tidegate.tasks.tag import TagOptions, build_spec
 from tidegate.tasks.tag_scores import PLAIN, SPANS
@@ -51,7 +51,12 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     if scheme != "plain" and scheme not in get_args(Scheme):
         raise FormatError(f"{where}: scheme: expected plain, iob1, iob2 or bioes, got {str(scheme)[:80]}; save the model again")
     for name, known, least in (("tags", tags, 2), ("labels", labels, 0)):
-        if len(known) < least or len(known) == 1 or list(known) != sorted(set(known)):
+        if (
+            len(known) < least
+            or (name == "tags" and len(known) > MOST_TAGS)
+            or len(known) == 1
+            or list(known) != sorted(set(known))
+        ):
             raise FormatError(f"{where}: its {name} are altered: save the model again")
     own = cast("Scheme", scheme)
     spec = build_spec(options, words.size, letters.size, len(tags), len(labels), decoder_of(options, own))

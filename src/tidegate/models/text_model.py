@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tidegate import format as container
 from tidegate.config import Plain
-from tidegate.errors import FormatError
+from tidegate.errors import FormatError, bounded
 from tidegate.files import PathLike
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted
 
@@ -84,7 +84,9 @@ class TextModel(Model, Generic[O, C]):
         try:
             core, card = cls._unpack(file, where)
         except FILE_FAULTS as error:
-            raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
+            raise FormatError(
+                f"{where}: its content does not fit together ({bounded(str(error))}); save the model again"
+            ) from error
         model = cls(**given_options(core.options))  # type: ignore[arg-type]  # a dataclass; subclasses take its fields
         model._core, model._card = core, card
         model.options = core.options  # the very ones of the file

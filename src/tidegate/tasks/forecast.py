@@ -30,6 +30,7 @@ LOSS: dict[str, LossName] = {
     "point": "squared",
 }  # fmt: skip
 VALIDATION_WINDOWS = 512
+MOST_DRAWN = 10_000_000  # values of all sample paths of one window
 UNIT_WINDOWS, UNIT_CHUNK = 16, 256  # windows of a line that tell its usual deviation; lines at once, which bounds the memory
 
 
@@ -134,6 +135,9 @@ def _option_faults(o: ForecastOptions) -> list[str]:
         for name, most in limits
         if (v := getattr(o, name)) is not None and v > most
     ]
+    if o.decode == "recursive" and o.paths * o.horizon > MOST_DRAWN:
+        most = MOST_DRAWN // max(o.horizon, 1)
+        faults.append(f"paths: expected at most {most:,} of a horizon of {o.horizon:,}, which are drawn at once, got {o.paths:,}")
     faults += [
         f"{name}: expected 0 <= p < 1, got {v}"
         for name in ("dropout", "averaging", "own_share")
@@ -438,6 +442,8 @@ class ForecastProblem:
         step = (self.options.truncate or 1) * self.plan.segment
         rows = self.options.batch_size
         place = np.array(cursor, np.int64) if cursor is not None else np.full((rows, 2), -1, np.int64)
+        if place.shape != (rows, 2) or (place < -1).any() or (place[:, 1] > ends.max(initial=0)).any():
+            raise ValueError(f"expected {rows} places in the series")  # a checkpoint is read as if anybody had written it
         lines, cutoffs = place[:, 0].copy(), place[:, 1] + step
         last = np.where(lines >= 0, ends[np.maximum(lines, 0)] - self.plan.horizon, -1)
         over = cutoffs > last

@@ -151,6 +151,8 @@ class LanguageProblem:
         """The next window of every strip. Each pass starts elsewhere, so that windows are not cut at the same places."""
         inputs, targets = self._whole if closing else self._open
         place, before = (0, closing) if not isinstance(cursor, list) else (int(str(cursor[0])), bool(cursor[1]))
+        if not 0 <= place <= inputs.shape[1] + self._options.window:
+            raise ValueError("expected a place in the text")  # a checkpoint is read as if anybody had written it
         fresh = place == 0 or place >= inputs.shape[1] or before != closing
         place, width = 0 if fresh else place, int(rng.integers(1, self._options.window + 1)) if fresh else self._options.window
         part = slice(place, place + width)

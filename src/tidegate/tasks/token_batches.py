@@ -58,6 +58,8 @@ class Passes:
     def next(self, cursor: Plain) -> tuple[Codes, Plain]:
         """The rows of the next group, and the place after it. cursor: None at the start."""
         epoch, place = (0, 0) if not isinstance(cursor, list) else (int(str(cursor[0])), int(str(cursor[1])))
+        if place < 0:
+            raise ValueError("expected a place in a pass")  # a checkpoint is read as if anybody had written it
         if place >= len(self._groups(epoch)):
             epoch, place = epoch + 1, 0
         return self._groups(epoch)[place], [epoch, place + 1]

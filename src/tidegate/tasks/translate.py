@@ -140,6 +140,8 @@ class TranslateProblem:
     def draw(self, rng: np.random.Generator, cursor: Plain, progress: float, closing: bool) -> tuple[Batch, Plain]:
         """The next group of pairs; a pass's order follows from the seed and its number."""
         epoch, place = (0, 0) if not isinstance(cursor, list) else (int(str(cursor[0])), int(str(cursor[1])))
+        if place < 0:
+            raise ValueError("expected a place in a pass")  # a checkpoint is read as if anybody had written it
         if place >= len(self._groups(epoch)):
             epoch, place = epoch + 1, 0
         share = self._options.sampling * progress

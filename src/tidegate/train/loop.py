@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, cast
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, FormatError, bounded
 from tidegate.nn.network import Network
 from tidegate.tasks.problem import Arrays, Batch, Problem, Rolled, TrainOptions, Unrolled
 from tidegate.train.losses import LOSSES, Loss
@@ -138,6 +139,24 @@ def _loss(
     ran = network(inputs, lengths, carried, dropout_rng)
     kept = {name: ran.state[name].detach() for name in problem.carried} if problem.carried else None
     return LOSSES[problem.loss]({**ran.outputs, **network.chains()}, targets), kept
+
+
+def rehearse(problem: Problem, options: TrainOptions, state: TrainState) -> None:
+    """The loss of the next batch of a state that was read from a file, which stays as it is.
+
+    Raises: FormatError where the place in the data, the generators or the carried state are not of this run.
+    """
+    if state.done:
+        return
+    rng = copy.deepcopy(state.rng)
+    try:
+        batch, _ = problem.draw(rng, state.cursor, state.step / options.steps, state.closing_from is not None)
+        with torch.no_grad():
+            _loss(problem, state.network, batch, _kept(state.carried, batch), None)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"checkpoint: its place in the data is not one of this run ({bounded(str(error))}); remove it to start anew"
+        ) from error
 
 
 def _kept(carried: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor] | None:

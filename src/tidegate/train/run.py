@@ -6,40 +6,27 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast, final
+from typing import cast, final
 
 import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
-from tidegate.errors import FormatError
 from tidegate.files import PathLike
-from tidegate.format import File
 from tidegate.progress import Progress
 from tidegate.tasks.problem import GivenRows, Problem, TrainOptions
 from tidegate.train.checkpoint import Checkpoints
 from tidegate.train.history import START, History
-from tidegate.train.loop import Record, train
+from tidegate.train.loop import Record, rehearse, train
+from tidegate.train.resume import Member, Resumed, Weights
+from tidegate.train.resume import resumed as read_resumed
 from tidegate.train.state import TrainState, new_state, state_from_plain, state_to_plain
 
 log = logging.getLogger("tidegate")
-Weights = dict[str, npt.NDArray[np.generic]]
 OnEvent = Callable[[Mapping[str, object]], None]
 WARM_STEPS, TIMED_STEPS, LEAST_STEPS = 3, 8, 20
 MEMBER_STRIDE = 10**9  # checkpoints of a later member have higher numbers than all of an earlier one
 SEED_STRIDE = 1000  # seeds of members lie apart
-
-
-@final
-@dataclass(frozen=True)
-class Member:
-    """One trained net: `best` never saw the held-back tail (measure with it), `final` did (ship it)."""
-
-    best: Weights
-    final: Weights
-    best_step: int
-    best_loss: float | None
-    steps: int
 
 
 @final
@@ -73,20 +60,6 @@ class RunOptions:
     on_event: OnEvent | None = None
 
 
-class _Resumed(NamedTuple):
-    """What a checkpoint holds: finished members, the number of steps fixed earlier, and the state of the member under way."""
-
-    members: list[Member]
-    steps: int
-    header: dict[str, Plain]
-    arrays: Weights
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Member and step to go on from."""
-        return len(self.members), cast(int, self.header["step"])
-
-
 def fit_members(
     problem: Problem, options: TrainOptions, run: RunOptions, start: Weights | None = None, given: GivenRows | None = None
 ) -> FitResult:
@@ -97,7 +70,7 @@ def fit_members(
         where Ctrl-C comes before the first check of the first member.
     """
     kept = None if run.checkpoint is None else Checkpoints(run.checkpoint)
-    resumed = None if kept is None else _earlier(kept, run)
+    resumed = None if kept is None else _earlier(kept, run, problem, options)
     if resumed is not None:
         options = replace(options, steps=resumed.steps)
     elif run.budget is not None:
@@ -137,7 +110,7 @@ class _Driver:
     bar: Progress
     members: list[Member]
 
-    def drive(self, start: Weights | None, given: GivenRows | None, resumed: _Resumed | None) -> bool:
+    def drive(self, start: Weights | None, given: GivenRows | None, resumed: Resumed | None) -> bool:
         """Train what is left; True where Ctrl-C ended it."""
         for index in range(len(self.members), self.run.members):
             mine = replace(self.options, seed=self.options.seed + SEED_STRIDE * index)
@@ -146,6 +119,7 @@ class _Driver:
                 _start(state, start, given)
             if resumed is not None:
                 state_from_plain(state, resumed.header, resumed.arrays)
+                rehearse(self.problem, mine, state)
                 resumed = None
             if not self._member(mine, state, index):
                 self._keep_best(mine, state)
@@ -219,37 +193,14 @@ def _write_checkpoint(
     kept.write(len(members) * MEMBER_STRIDE + state.step, head, arrays)
 
 
-def _earlier(kept: Checkpoints, run: RunOptions) -> _Resumed | None:
+def _earlier(kept: Checkpoints, run: RunOptions, problem: Problem, options: TrainOptions) -> Resumed | None:
     """The checkpoint to go on from; None for a new run, whose own checkpoints take the place of older ones."""
     file = kept.newest() if run.resume else None
     if file is not None:
-        return _resumed(file, run)
+        return read_resumed(file, run.run_id, run.members, problem, options)
     if run.resume:
         log.warning("no checkpoint to go on from: training starts anew")
     elif kept.paths():
         log.warning("the checkpoints of an earlier run are removed (resume goes on from them): training starts anew")
     kept.remove()
     return None
-
-
-def _resumed(file: File, run: RunOptions) -> _Resumed:
-    if file.header.get("run_id") != run.run_id:
-        raise FormatError("checkpoint: was made with other options or other data; remove it, or give the ones it was made with")
-    done = cast("list[dict[str, Plain]]", file.header["done"])
-    members = [_member_of(file, number, said) for number, said in enumerate(done)]
-    state = cast("dict[str, Plain]", file.header["state"])
-    return _Resumed(members, cast(int, file.header["steps"]), state, _part(file.arrays, "state."))
-
-
-def _member_of(file: File, number: int, said: Mapping[str, Plain]) -> Member:
-    return Member(
-        best=_part(file.arrays, f"done{number}.best."),
-        final=_part(file.arrays, f"done{number}.final."),
-        best_step=cast(int, said["best_step"]),
-        best_loss=cast("float | None", said["best_loss"]),
-        steps=cast(int, said["steps"]),
-    )
-
-
-def _part(arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> Weights:
-    return {name[len(prefix) :]: array.copy() for name, array in arrays.items() if name.startswith(prefix)}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tidegate.config import Plain
-from tidegate.errors import DeviceError, FormatError
+from tidegate.errors import DeviceError, FormatError, bounded
 from tidegate.nn.network import Network
 from tidegate.tasks.problem import Problem, TrainOptions
 
@@ -131,9 +131,9 @@ def state_from_plain(state: TrainState, header: Mapping[str, Plain], arrays: Map
         state.best_loss, state.best_step = cast("float | None", header["best_loss"]), cast(int, header["best_step"])
         state.closing_from, state.done = cast("int | None", header["closing_from"]), cast(bool, header["done"])
         state.stale, state.stopped = cast(int, header["stale"]), cast(bool, header["stopped"])
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise FormatError(
-            f"checkpoint: does not belong to this run ({error}); remove it, or give the options it was made with"
+            f"checkpoint: does not belong to this run ({bounded(str(error))}); remove it, or give the options it was made with"
         ) from error
 
 
