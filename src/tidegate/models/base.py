@@ -26,6 +26,8 @@ from tidegate.files import PathLike
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from tidegate.models.exporting import Exported
+
 # What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
 FILE_FAULTS = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
 
@@ -64,6 +66,18 @@ class Model(ABC):
         """Write the one file that holds everything. Raises: OutputError, TaskError before `fit`."""
         header, arrays = self._contents()
         container.write(path, "model", {**header, "task": self.task}, arrays)
+
+    @final
+    def export(self, path: PathLike, to: str = "c", *, name: str | None = None) -> Exported:
+        """Write the model in another form, for where no Python is; what was proved and what it takes.
+
+        Args:  to: "c", one C99 header. name: what every name in it begins with; None: the file's name.
+        Raises: TaskError that names what the form cannot hold and what to train instead; ExportError, with nothing written, where
+            the form does not give what the model gives; OutputError; ConfigError.
+        """
+        from tidegate.models.exporting import export
+
+        return export(self, path, to, name)
 
     @final
     def to_bytes(self) -> bytes:

@@ -1,0 +1,1 @@
+"""Trained nets in other forms, each proved before it is written: a C header (export/c). Never imports torch."""

@@ -1,0 +1,73 @@
+"""One step of a net as C, as it grows. In: what blocks add. Out: arrays, fields of state, buffers, statements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.export.c.text import floats
+from tidegate.runtime.predictor import Predictor
+from tidegate.spec import Block, weight_name
+
+Floats = npt.NDArray[np.float32]
+MOST = 1e37  # no sum may come near the largest float32
+MOST_SQUARED = 1e17  # nor may the squares of a norm
+
+
+class Place(NamedTuple):
+    """Where a block's numbers stand; their absolute values are at most `still + moving * B` where inputs are at most B."""
+
+    at: str
+    size: int
+    still: float
+    moving: float
+
+
+@final
+@dataclass
+class Steps:
+    """What one step of a net is made of, as it grows."""
+
+    name: str
+    net: Predictor
+    arrays: list[str] = field(default_factory=list)
+    state: dict[str, int] = field(default_factory=dict)  # carried between steps, from zero
+    pooled: dict[str, int] = field(default_factory=dict)  # the same, but no part of the spec's state
+    buffers: dict[str, int] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+    weights: int = 0  # float32 numbers in flash
+    products: int = 0  # multiply-adds of a step
+    most: float = 1e30  # inputs beyond it could overflow
+    guarded: bool = False  # numbers may grow without bound: each step is checked at its end
+    counted: bool = False  # the state counts steps
+
+    def array(self, name: str, values: npt.NDArray[np.floating]) -> str:
+        """A table of weights; its name."""
+        full = f"{self.name}_{name}"
+        self.arrays.append(floats(full, values))
+        self.weights += values.size
+        return full
+
+    def weight(self, block: Block, name: str) -> Floats:
+        """A weight of a block, float32."""
+        return np.asarray(self.net.weights[weight_name(block, name)], np.float32)
+
+    def say(self, *lines: str) -> None:
+        """Further statements."""
+        self.lines.extend(lines)
+
+    def buffer(self, name: str, size: int) -> str:
+        """A local array; the same name twice is one array, as large as both."""
+        self.buffers[name] = max(size, self.buffers.get(name, 0))
+        return name
+
+    def bound(self, place: Place, most: float = MOST) -> None:
+        """Values at `place` stay below `most`: by what inputs may be, or by checking each step."""
+        if place.still >= most or not np.isfinite(place.moving):
+            self.guarded = True
+        elif place.moving > 0:
+            self.most = min(self.most, (most - place.still) / place.moving)
