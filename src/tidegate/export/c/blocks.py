@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tidegate.errors import TaskError
-from tidegate.export.c.layers import embed, folds, linear, recurrent
+from tidegate.export.c.layers import FOLDED, embed, folds, linear, recurrent
 from tidegate.export.c.steps import MOST_SQUARED, Place, Steps
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import (
@@ -45,7 +45,7 @@ def translate(name: str, net: Predictor) -> Steps:
     for block in net.spec.blocks:
         sources = [steps.places[source] for source in block.inputs]
         if block.name in folded:
-            steps.places[block.name] = Place(block.name, block.embedding_dim, 0.0, 0.0)  # type: ignore[union-attr]  # an Embed
+            steps.places[block.name] = Place(FOLDED, block.embedding_dim, 0.0, 0.0)  # type: ignore[union-attr]  # an Embed
         else:
             steps.places[block.name] = _TRANSLATED[type(block)](steps, block, sources)
     for output in net.spec.outputs:

@@ -13,6 +13,7 @@ from tidegate.export.c.steps import Floats, Place, Steps
 from tidegate.spec import GATES, Block, Dropout, Embed, Linear, Recurrent, Spec
 
 WIDEST = 16  # lanes
+FOLDED = ""  # the place of an embedding that stands in the layer that reads it
 KEPT = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 4}  # products of a unit that its cell reads
 
 
@@ -99,7 +100,7 @@ def _layer(steps: Steps, block: Recurrent, layer: int, x: Place) -> Place:
     steps.buffer("g", kept * hidden)
     steps.say(f"/* {block.name}, layer {layer}: {block.cell}, {x.size} to {hidden} */")
     vectors = _embedding(steps.net.spec, block.inputs[0]) if layer == 0 else None
-    if vectors is not None and x.at == vectors.name:
+    if vectors is not None and x.at == FOLDED:
         first = _codes_first(steps, block, vectors, w_ih[order], start)
     else:
         first = _x_first(steps, block, layer, x, w_ih[order], start)

@@ -132,12 +132,14 @@ def driver(made: Header) -> str:
     given = f"{n}_golden_codes[t]" if made.vectors.inputs.ndim == 1 else f"{n}_golden_x + t * {n}_INPUTS"
     into, out, start = [], [], 0
     for output, size in made.outputs.items():
-        out.append(f"  for (k = 0; k < {size}; ++k) to[{start} + k] = answer.{output}[k];")
+        out.append(f"  for (k = 0; k < {size}; ++k) {{ to[{start} + k] = answer.{output}[k]; TG_BARRIER; }}")
         start += size
     place = 0
     for field, size in made.state.items():
-        into.append(f"  for (k = 0; k < {size}; ++k) state.{field}[k] = states[t * {states.shape[1]} + {place} + k];")
-        out.append(f"  for (k = 0; k < {size}; ++k) to[{start + place} + k] = state.{field}[k];")
+        into.append(
+            f"  for (k = 0; k < {size}; ++k) {{ state.{field}[k] = states[t * {states.shape[1]} + {place} + k]; TG_BARRIER; }}"
+        )
+        out.append(f"  for (k = 0; k < {size}; ++k) {{ to[{start + place} + k] = state.{field}[k]; TG_BARRIER; }}")
         place += size
     numbers = [number(v) for v in states.reshape(-1).tolist()] or ["0.0f"]
     body = "\n".join

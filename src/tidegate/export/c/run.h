@@ -9,7 +9,7 @@
 #if defined(__GNUC__)
 #define TG_COPY(to, from, bytes) __builtin_memcpy(to, from, bytes)
 #define TG_UNUSED __attribute__((unused))
-#define TG_BARRIER __asm__ __volatile__("") /* keeps a loop of zeros from becoming a call of memset */
+#define TG_BARRIER __asm__ __volatile__("") /* keeps a loop from becoming a call of memset or memcpy */
 #else
 #include <string.h>
 #define TG_COPY(to, from, bytes) memcpy(to, from, bytes)
@@ -221,8 +221,15 @@ TG_INLINE void tg_gru_units(float *g, float *gates, int row, float *h, int size)
 #endif
 
 TG_INLINE void tg_copy(float *to, const float *from, int n) {
-  int k;
-  for (k = 0; k < n; ++k) to[k] = from[k];
+  int k = 0;
+  for (; k + TG_LANES <= n; k += TG_LANES) {
+    tg_store(to + k, tg_load(from + k));
+    TG_BARRIER;
+  }
+  for (; k < n; ++k) {
+    to[k] = from[k];
+    TG_BARRIER;
+  }
 }
 TG_INLINE void tg_zero(float *to, int n) {
   int k;
