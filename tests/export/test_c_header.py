@@ -223,7 +223,9 @@ def test_a_state_that_overflows_is_put_back(tmp_path: Path) -> None:
 def test_a_bad_code_and_a_text_too_long_leave_everything_as_it_was(tmp_path: Path) -> None:
     if reason := EDGE.missing("gcc"):
         pytest.skip(reason)
-    own = library(exported("mean", longest=3), tmp_path)
+    made = exported("mean", longest=3)
+    assert len(made.vectors.outputs) == 3
+    own = library(made, tmp_path)
     state, answer = ctypes.create_string_buffer(own.size()), ctypes.create_string_buffer(own.answer())
     own.begin(state)
     for code in (399, 0, 1):

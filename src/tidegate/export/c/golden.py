@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.decode.labels import probabilities
 from tidegate.export.deployed import Deployed
 from tidegate.runtime.predictor import Floats
 
@@ -18,7 +19,7 @@ class Golden(NamedTuple):
     """T steps of one sequence from the start."""
 
     inputs: npt.NDArray[np.generic]  # (T,) int64 codes, or (T, I) float32
-    outputs: npt.NDArray[np.float32]  # (T, N): every output of the net after each step, side by side
+    outputs: npt.NDArray[np.float32]  # (T, N): the numbers of the answer after each step, side by side
     states: npt.NDArray[np.float32]  # (T + 1, S) before the first step, and after each
 
     @property
@@ -33,6 +34,7 @@ def golden(net: Deployed) -> Golden:
     rng = np.random.default_rng(SEED)
     first = _after(net, _input(net, rng, 1))[0]
     count = max(FEWEST, min(STEPS, MOST_NUMBERS // max(1, len(first))))
+    count = count if net.longest is None else min(count, net.longest)
     inputs = _input(net, rng, count)
     outputs, states = [], [own.initial_state()[0]]
     for t in range(count):
@@ -59,7 +61,9 @@ def most_codes(net: Deployed) -> int:
 
 
 def _after(net: Deployed, inputs: npt.NDArray[np.generic]) -> tuple[Floats, Floats]:
-    """Every output after the last of the inputs, and the state."""
+    """Every output after the last of the inputs, of a classifier its probabilities too, and the state."""
     ran = net.net.run({net.net.spec.inputs[0].name: inputs[None]})
-    last = (ran.outputs[name][0] for name in net.net.spec.outputs)
-    return np.concatenate([y[-1] if y.ndim == 2 else y for y in last]), ran.state[0]
+    last = [y[-1] if y.ndim == 2 else y for y in (ran.outputs[name][0] for name in net.net.spec.outputs)]
+    if net.task == "classify":
+        last.append(probabilities([last[0][None]], net.temperature)[0])
+    return np.concatenate(last), ran.state[0]

@@ -21,6 +21,7 @@ from tidegate.runtime.predictor import Predictor
 SELFTEST_TOLERANCE = 1e-5  # of every number over all golden steps together, where each step's rounding goes into the next
 MOST_STEPS = 2_000_000_000
 LARGEST = 3.4e38  # finite
+PROBABILITIES = "p"
 
 
 @final
@@ -66,7 +67,7 @@ def header(net: Deployed, name: str) -> Header:
         products=steps.products,
         vectors=vectors,
         state=steps.state,
-        outputs={output: steps.places[output].size for output in net.net.spec.outputs},
+        outputs={output: steps.places[output].size for output in net.net.spec.outputs} | _further(net),
     )
     parts = (
         _about(net, made), shared(), f"#ifndef TIDEGATE_{name.upper()}_H\n#define TIDEGATE_{name.upper()}_H\n",
@@ -79,6 +80,11 @@ def header(net: Deployed, name: str) -> Header:
 def coded(net: Deployed) -> bool:
     """Whether a step takes a code, not numbers."""
     return net.net.spec.inputs[0].shape == "tokens"
+
+
+def _further(net: Deployed) -> dict[str, int]:
+    """Numbers of the answer that are no output of the net."""
+    return {PROBABILITIES: len(net.classes)} if net.task == "classify" else {}
 
 
 def _about(net: Deployed, made: Header) -> str:
@@ -140,10 +146,8 @@ def _structs(net: Deployed, made: Header, steps: Steps) -> str:
     fields = [f"  float {field}[TG_PADDED({size})];" for field, size in (*steps.state.items(), *steps.pooled.items())]
     fields += ["  int32_t steps;"] if steps.counted else []
     answer = [f"  float {output}[{size}];" for output, size in made.outputs.items()]
-    if net.task == "classify":
-        answer = ["  int best; /* the likeliest class */", f"  float p[{len(net.classes)}];", *answer]
-    elif net.task == "generate":
-        answer = ["  int best; /* the likeliest next code that is known */", *answer]
+    best = {"classify": "the likeliest class", "generate": "the likeliest next code that is known"}
+    answer = [f"  int best; /* {best[net.task]} */", *answer] if net.task in best else answer
     return (
         "typedef struct {\n" + "\n".join(fields or ["  float nothing;"]) + f"\n}} {n}_state;\n\n"
         "typedef struct {\n" + "\n".join(answer) + f"\n}} {n}_answer;\n"
@@ -180,7 +184,7 @@ def _step(net: Deployed, made: Header, steps: Steps) -> str:
     lines += ["  before = *s;"] if steps.guarded else []
     lines += ["  ++s->steps;"] if steps.counted else []
     lines += [line if line.startswith("#") else f"  {line}" for line in steps.lines]
-    lines += _checked(made, steps, "ERROR_CODE" if coded(net) else "ERROR_NUMBER") if steps.guarded else []
+    lines += _checked(net, made, steps, "ERROR_CODE" if coded(net) else "ERROR_NUMBER") if steps.guarded else []
     lines += _answered(net, made, steps)
     return "\n".join([*lines, f"  return {n}_OK;", "}\n"])
 
@@ -191,18 +195,20 @@ def _below(most: float) -> float:
     return float(found if found <= most else np.nextafter(found, np.float32(0)))
 
 
-def _checked(made: Header, steps: Steps, error: str) -> list[str]:
+def _checked(net: Deployed, made: Header, steps: Steps, error: str) -> list[str]:
     own = [f"tg_within(s->{field}, {number(LARGEST)}, {size})" for field, size in (*steps.state.items(), *steps.pooled.items())]
-    own += [f"tg_within({steps.places[output].at}, {number(LARGEST)}, {size})" for output, size in made.outputs.items()]
+    places = [steps.places[output] for output in net.net.spec.outputs]
+    own += [f"tg_within({place.at}, {number(LARGEST)}, {place.size})" for place in places]
     condition = " || ".join(f"!{call}" for call in own)
     return [f"  if ({condition}) {{", "    *s = before;", f"    return {made.name}_{error};", "  }"]
 
 
 def _answered(net: Deployed, made: Header, steps: Steps) -> list[str]:
-    lines = [f"  tg_copy(a->{output}, {steps.places[output].at}, {size});" for output, size in made.outputs.items()]
+    outputs = net.net.spec.outputs
+    lines = [f"  tg_copy(a->{output}, {steps.places[output].at}, {made.outputs[output]});" for output in outputs]
     if net.task == "net":
         return lines
-    ((output, size),) = made.outputs.items()
+    output, size = outputs[0], made.outputs[outputs[0]]
     if net.task == "generate":  # as in `generate`, code 0, which training never had as a next one, is not written
         return [*lines, f"  a->best = 1 + tg_best(a->{output} + 1, {size - 1});"]
     at = steps.places[output].at
@@ -210,7 +216,7 @@ def _answered(net: Deployed, made: Header, steps: Steps) -> list[str]:
         *lines,
         f"  a->best = tg_best(a->{output}, {size});",
         f"  tg_softmax({at}, {at}, {number(net.temperature)}, {size});",
-        f"  tg_copy(a->p, {at}, {size});",
+        f"  tg_copy(a->{PROBABILITIES}, {at}, {size});",
     ]
 
 
