@@ -22,12 +22,13 @@ LIMIT_S = 120
 
 
 class Board(NamedTuple):
-    """A Cortex-M and the machine of qemu that has one."""
+    """A Cortex-M and the machine of qemu that has one; none: it is linked, not run."""
 
     flags: tuple[str, ...]
     machine: str
 
 
+LINKED = {"cortex-m0": Board(("-mcpu=cortex-m0",), "")}
 BOARDS = {
     "cortex-m3": Board(("-mcpu=cortex-m3",), "mps2-an385"),
     "cortex-m4": Board(("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"), "mps2-an386"),
@@ -72,16 +73,17 @@ def _wasm(source: str, target: str, folder: Path, exports: Sequence[str], *flags
 
 
 def cortex_m_sizes(made: Header, folder: Path, board: str, *flags: str) -> dict[str, int]:
-    """Bytes of code (with the compiler's own functions for numbers), constants and data of a linked program that steps once."""
+    """Bytes of a linked program that steps: code with the compiler's own functions for numbers, constants, data, all frames."""
     _use(made, folder)
-    own = BOARDS[board]
+    own = (BOARDS | LINKED)[board]
     link = ("-nostdlib", "-Wl,--gc-sections", "-Wl,-e,program", "-lgcc")
-    built = ("-ffunction-sections", "-fdata-sections", "use.c", "-o", "use.elf")
+    built = ("-ffunction-sections", "-fdata-sections", "-fstack-usage", "use.c", "-o", "use.elf")
     _run([ARM, *own.flags, "-mthumb", *flags, *WARNINGS, *built, *link], folder)
     said = _run([ARM_SIZE, "-A", "use.elf"], folder)
     rows = (line.split() for line in said.splitlines() if line.startswith("."))
     sizes = {name: int(size) for name, size, *_ in rows}
-    return {name.strip("."): sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss")}
+    frames = [int(line.split("\t")[1]) for path in folder.glob("*.su") for line in path.read_text(encoding="utf-8").splitlines()]
+    return {name.strip("."): sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss")} | {"stack": sum(frames)}
 
 
 def wasm_size(made: Header, folder: Path, *flags: str) -> int:

@@ -85,12 +85,17 @@ TG_INLINE tg_real tg_pow2(tg_real shifted) {
 
 #include "cell.h"
 
+#if TG_LANES > 1
 TG_INLINE tg_real tg_load(const float *p) {
   tg_real v;
   TG_COPY(&v, p, sizeof v);
   return v;
 }
 TG_INLINE void tg_store(float *p, tg_real v) { TG_COPY(p, &v, sizeof v); }
+#else
+TG_INLINE tg_real tg_load(const float *p) { return *p; }
+TG_INLINE void tg_store(float *p, tg_real v) { *p = v; }
+#endif
 
 /* sum[j] = start[j] + x[0] w[0][j] + x[1] w[1][j] + ..., in this order, for some columns; the rows of w are `row` numbers apart. Sums
  * stay in registers from the first product to the last. */
