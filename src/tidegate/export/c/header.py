@@ -5,6 +5,7 @@ NAME_init(&state), NAME_step(&state, code or x, &answer) and NAME_selftest(); se
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -57,6 +58,7 @@ def header(net: Deployed, name: str) -> Header:
         weights = {key: np.asarray(value, np.float32) for key, value in net.net.weights.items()}
         net = replace(net, net=Predictor(net.net.spec, weights))
     steps, vectors, own = translate(name, net.net), golden(net), tables.tables(net, name)
+    steps.counted = steps.counted or net.longest is not None
     made = Header(
         name=name,
         text="",
@@ -71,8 +73,8 @@ def header(net: Deployed, name: str) -> Header:
     )
     parts = (
         _about(net, made), shared(), f"#ifndef TIDEGATE_{name.upper()}_H\n#define TIDEGATE_{name.upper()}_H\n",
-        _constants(net, made), *steps.arrays, own.text, _structs(net, made, steps), _init(made, steps), _step(net, made, steps),
-        _selftest(net, made), "#endif\n",
+        _constants(net, made, steps), *steps.arrays, own.text, _structs(net, made, steps), _init(made, steps),
+        _step(net, made, steps), _selftest(net, made), "#endif\n",
     )  # fmt: skip
     return replace(made, text="\n".join(part for part in parts if part))
 
@@ -91,7 +93,7 @@ def _about(net: Deployed, made: Header) -> str:
     """The comment at the top."""
     n, given = made.name, "code" if coded(net) else "x"
     lines = [
-        f"{net.about}.",
+        *textwrap.wrap(net.about.replace("*/", "* /"), 120),
         "C99 and C++17; no allocation, no libc but memcpy.",
         "",
         f"  {n}_state s;  {n}_answer a;",
@@ -121,7 +123,7 @@ def _reading(net: Deployed, n: str) -> list[str]:
     return [f"A code is {n}_code_of(a {what}). {first}", answer, ""]
 
 
-def _constants(net: Deployed, made: Header) -> str:
+def _constants(net: Deployed, made: Header, steps: Steps) -> str:
     n = made.name
     size = net.net.spec.inputs[0].size
     lines = [
@@ -130,15 +132,19 @@ def _constants(net: Deployed, made: Header) -> str:
         f"#define {n}_ERROR_CODE (-2)   /* the code is none of 0 to {n}_CODES - 1 */"
         if coded(net)
         else f"#define {n}_ERROR_NUMBER (-3) /* x has NaN, Inf, or a number so large that sums could overflow */",
-        f"#define {n}_ERROR_LONG (-4)   /* more steps than the net was trained to read, or than can be counted */",
+        f"#define {n}_ERROR_LONG (-4)   /* more steps than the net was trained to read, or than can be counted */"
+        if steps.counted
+        else "",
         f"#define {n}_CODES {most_codes(net)}" if coded(net) else f"#define {n}_INPUTS {size}",
-        *(f"#define {n}_{output.upper()} {count}" for output, count in made.outputs.items()),
+        *(f"#define {n}_{output.upper()} {count}" for output, count in made.outputs.items() if output != PROBABILITIES),
     ]
+    if net.task == "classify":
+        lines.append(f"#define {n}_CLASSES {len(net.classes)}")
     if net.task == "generate":
         lines.append(f"#define {n}_START 0")
     if net.longest is not None:
         lines.append(f"#define {n}_LONGEST {net.longest}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for line in lines if line) + "\n"
 
 
 def _structs(net: Deployed, made: Header, steps: Steps) -> str:
