@@ -62,10 +62,10 @@ def header(net: Deployed, name: str) -> Header:
     made = Header(
         name=name,
         text="",
-        flash=4 * steps.weights + own.flash,
+        flash=steps.flash + own.flash,
         selftest=vectors.flash,
-        ram=4 * (sum(steps.state.values()) + sum(steps.pooled.values()) + steps.counted),
-        stack=4 * sum(steps.buffers.values()),
+        ram=steps.ram,
+        stack=steps.stack,
         products=steps.products,
         vectors=vectors,
         state=steps.state,
@@ -73,8 +73,8 @@ def header(net: Deployed, name: str) -> Header:
     )
     parts = (
         _about(net, made), shared(), f"#ifndef TIDEGATE_{name.upper()}_H\n#define TIDEGATE_{name.upper()}_H\n",
-        _constants(net, made, steps), *steps.arrays, own.text, _structs(net, made, steps), _init(made, steps),
-        _step(net, made, steps), _selftest(net, made), "#endif\n",
+        _constants(net, made, steps), *(floats(array, values) for array, values in steps.arrays.items()), own.text,
+        _structs(net, made, steps), _init(made, steps), _step(net, made, steps), _selftest(net, made), "#endif\n",
     )  # fmt: skip
     return replace(made, text="\n".join(part for part in parts if part))
 

@@ -8,7 +8,6 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.export.c.text import floats
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import Block, weight_name
 
@@ -33,13 +32,12 @@ class Steps:
 
     name: str
     net: Predictor
-    arrays: list[str] = field(default_factory=list)
+    arrays: dict[str, Floats] = field(default_factory=dict)  # tables of weights, in flash
     state: dict[str, int] = field(default_factory=dict)  # carried between steps, from zero
     pooled: dict[str, int] = field(default_factory=dict)  # the same, but no part of the spec's state
     buffers: dict[str, int] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
-    weights: int = 0  # float32 numbers in flash
     products: int = 0  # multiply-adds of a step
     most: float = 1e30  # inputs beyond it could overflow
     guarded: bool = False  # numbers may grow without bound: each step is checked at its end
@@ -48,9 +46,23 @@ class Steps:
     def array(self, name: str, values: npt.NDArray[np.floating]) -> str:
         """A table of weights; its name."""
         full = f"{self.name}_{name}"
-        self.arrays.append(floats(full, values))
-        self.weights += values.size
+        self.arrays[full] = np.asarray(values, np.float32)
         return full
+
+    @property
+    def flash(self) -> int:
+        """Bytes of weights."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def ram(self) -> int:
+        """Bytes of a state, where vectors hold one number."""
+        return 4 * (sum(self.state.values()) + sum(self.pooled.values()) + self.counted)
+
+    @property
+    def stack(self) -> int:
+        """Bytes of a step's buffers there."""
+        return 4 * sum(self.buffers.values())
 
     def weight(self, block: Block, name: str) -> Floats:
         """A weight of a block, float32."""
