@@ -14,10 +14,12 @@ import numpy as np
 from tidegate.export.c import tables
 from tidegate.export.c.blocks import translate
 from tidegate.export.c.golden import Golden, golden, most_codes
+from tidegate.export.c.layers import WIDEST
 from tidegate.export.c.steps import Steps
 from tidegate.export.c.text import floats, number, shared, whole
 from tidegate.export.deployed import Deployed, checked_name
 from tidegate.runtime.predictor import Predictor
+from tidegate.spec import Recurrent
 
 SELFTEST_TOLERANCE = 1e-5  # of every number over all golden steps together, where each step's rounding goes into the next
 MOST_STEPS = 2_000_000_000
@@ -72,7 +74,7 @@ def header(net: Deployed, name: str) -> Header:
         outputs={output: steps.places[output].size for output in net.net.spec.outputs} | _further(net),
     )
     parts = (
-        _about(net, made), shared(), f"#ifndef TIDEGATE_{name.upper()}_H\n#define TIDEGATE_{name.upper()}_H\n",
+        _about(net, made), _lanes(net), shared(), f"#ifndef TIDEGATE_{name.upper()}_H\n#define TIDEGATE_{name.upper()}_H\n",
         _constants(net, made, steps), *(floats(array, values) for array, values in steps.arrays.items()), own.text,
         _structs(net, made, steps), _init(made, steps), _step(net, made, steps), _selftest(net, made), "#endif\n",
     )  # fmt: skip
@@ -82,6 +84,13 @@ def header(net: Deployed, name: str) -> Header:
 def coded(net: Deployed) -> bool:
     """Whether a step takes a code, not numbers."""
     return net.net.spec.inputs[0].shape == "tokens"
+
+
+def _lanes(net: Deployed) -> str:
+    """Vectors no wider than the widest layer: a half empty one costs as much as a full one."""
+    widest = max((block.hidden_size for block in net.net.spec.blocks if isinstance(block, Recurrent)), default=WIDEST)
+    most = 4 if widest <= 4 else 8 if widest <= 8 else WIDEST
+    return "" if most == WIDEST else f"#if !defined(TG_MOST_LANES)\n#define TG_MOST_LANES {most}\n#endif\n"
 
 
 def _further(net: Deployed) -> dict[str, int]:

@@ -1,6 +1,6 @@
 /* What every model that Tidegate exports to C shares: one register of numbers, products, the cells over the units of a layer.
  * C99 and C++17. No allocation, no libc but memcpy. TG_LANES numbers are worked on at once: 16, 8 or 4 where the compiler has vector
- * extensions and the processor vectors, else 1. Buffers are TG_PADDED, weights have TG_OVER numbers behind them, because whole vectors
+ * extensions and the processor vectors, at most TG_MOST_LANES, which the header of a small net sets; else 1. Buffers are TG_PADDED, weights have TG_OVER numbers behind them, because whole vectors
  * are read and written: what stands in the lanes past an array's end is finite and never used. */
 #ifndef TIDEGATE_RUN_H
 #define TIDEGATE_RUN_H
@@ -17,10 +17,13 @@
 #define TG_BARRIER ((void)0)
 #endif
 
+#if !defined(TG_MOST_LANES)
+#define TG_MOST_LANES 16
+#endif
 #if defined(TG_LANES) /* given by the compiler's flags, as 1 for what a small device does */
-#elif defined(__GNUC__) && defined(__AVX512F__)
+#elif defined(__GNUC__) && defined(__AVX512F__) && TG_MOST_LANES >= 16
 #define TG_LANES 16
-#elif defined(__GNUC__) && defined(__AVX__)
+#elif defined(__GNUC__) && defined(__AVX__) && TG_MOST_LANES >= 8
 #define TG_LANES 8
 #elif defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__) || defined(__wasm_simd128__))
 #define TG_LANES 4
@@ -33,7 +36,7 @@
 #if TG_LANES > 1
 #define TG_INLINE static inline __attribute__((always_inline, unused))
 #define TG_ALIGNED __attribute__((aligned(64)))
-#if defined(__FMA__) || defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -46,20 +49,32 @@ TG_INLINE tg_real tg_all(float x) {
 }
 /* a * b + c, rounded once where the processor can. */
 TG_INLINE tg_real tg_fma(tg_real a, tg_real b, tg_real c) {
-#if defined(__AVX512F__)
+#if TG_LANES == 16 && defined(__AVX512F__)
   return (tg_real)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
+#elif TG_LANES == 8 && defined(__FMA__)
   return (tg_real)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif TG_LANES == 4 && defined(__FMA__)
+  return (tg_real)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
 #elif defined(__aarch64__)
   return (tg_real)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
   return a * b + c;
 #endif
 }
-TG_INLINE tg_real tg_choose(tg_ints first, tg_real x, tg_real y) { return (tg_real)((first & (tg_ints)x) | (~first & (tg_ints)y)); }
+/* x where a < b, else y. */
+TG_INLINE tg_real tg_choose(tg_real a, tg_real b, tg_real x, tg_real y) {
+#if TG_LANES == 16 && defined(__AVX512F__)
+  return (tg_real)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OS), (__m512)y, (__m512)x);
+#elif TG_LANES == 8 && defined(__AVX__)
+  return (tg_real)_mm256_blendv_ps((__m256)y, (__m256)x, _mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OS));
+#else
+  const tg_ints first = (tg_ints)(a < b);
+  return (tg_real)((first & (tg_ints)x) | (~first & (tg_ints)y));
+#endif
+}
 TG_INLINE tg_real tg_pow2(tg_real shifted) { return (tg_real)(((tg_ints)shifted << 23) + 0x3f800000); }
 #define TG_FMA(a, b, c) tg_fma(a, b, c)
-#define TG_LESS(a, b, x, y) tg_choose((a) < (b), x, y)
+#define TG_LESS(a, b, x, y) tg_choose(a, b, x, y)
 #else /* one number */
 #define TG_INLINE static inline TG_UNUSED
 #define TG_ALIGNED
