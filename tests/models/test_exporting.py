@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +153,14 @@ def test_a_classifier_without_texts_is_what_it_says(classifier: tg.Classifier) -
     own = deployed(classifier)
     assert own.classes == classifier.classes
     assert own.longest == classifier.options.max_tokens
+
+
+def test_torch_need_not_be_there(classifier: tg.Classifier, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "m.safetensors")
+    code = (
+        "import sys\nsys.modules['torch'] = None\nimport tidegate as tg\n"
+        f"tg.load({str(tmp_path / 'm.safetensors')!r}).export({str(tmp_path / 'm.h')!r})\n"
+    )
+    source = Path(tg.__file__).resolve().parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(source)})
+    assert (tmp_path / "m.h").is_file()
