@@ -19,10 +19,26 @@ from tidegate.export.c.golden import golden
 from tidegate.export.c.prove import compared, difference, expected
 from tidegate.export.c.text import number, shared, string
 from tidegate.export.deployed import Deployed
-from tidegate.spec import Attend, Linear, Port, Recurrent, Spec
+from tidegate.spec import Activation, Add, Attend, Linear, Pool, Port, Recurrent, Spec
 
 EDGE = targets()
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def nasty() -> Spec:
+    """Blocks that are called like what a step's C has of its own, or like words of C and C++."""
+    blocks = (
+        Linear(name="g", inputs=("x",), input_size=3, output_size=4),
+        Activation(name="s", inputs=("g",), function="tanh"),
+        Recurrent(name="int", inputs=("s",), cell="gru", input_size=4, hidden_size=4),
+        Pool(name="steps", inputs=("int",), how="mean"),
+        Linear(name="class", inputs=("steps",), input_size=4, output_size=2),
+        Linear(name="best", inputs=("int",), input_size=4, output_size=2),
+        Add(name="before", inputs=("class", "best")),
+    )
+    return Spec(inputs=(Port(name="x", size=3),), blocks=blocks, outputs=("class", "best", "before"))
+
+
 SPECS = {
     "rnn": bare("rnn_tanh", 3, 5),
     "relu": bare("rnn_relu", 4, 6),
@@ -33,6 +49,7 @@ SPECS = {
     "max": classifier("rnn_tanh", 17, "max"),
     "tied": tied(),
     "everything": everything(),
+    "nasty": nasty(),
 }
 COMPILERS = [("gcc", "-std=c99"), ("clang", "-std=c99"), ("g++", "-std=c++17"), ("clang++", "-std=c++17")]
 WAYS = {
@@ -84,7 +101,7 @@ def test_a_header_that_is_wrong_is_not_proved(fault: str) -> None:
     if reason := EDGE.missing("cc"):
         pytest.skip(reason)
     made = exported("gru")
-    array = {"weight": "m_gru_read_hh1", "gate": "m_gru_read_hh0", "bias": "m_gru_read_u0"}[fault]
+    array = {"weight": "m_gru_w_read_hh1", "gate": "m_gru_w_read_hh0", "bias": "m_gru_w_read_u0"}[fault]
     found = re.search(rf"(static const float {array}\[.*?\{{\n)(.*?)(\}};)", made.text, re.DOTALL)
     assert found is not None
     numbers = [float(n.strip("f")) for n in re.findall(r"[-\d.e]+f", found[2])]
@@ -273,10 +290,18 @@ def test_what_cannot_be_stepped_is_refused_by_name() -> None:
         header(Deployed(net=predictor(pair)), "m")
 
 
-@pytest.mark.parametrize("name", ["", "9x", "a-b", "a" * 32, "é", "m\n", "_m"])
+@pytest.mark.parametrize("name", ["", "tg", "TG", "9x", "a-b", "a" * 32, "é", "m\n", "_m"])
 def test_names_are_checked(name: str) -> None:
     with pytest.raises(ConfigError, match="name: expected"):
         header(Deployed(net=predictor(SPECS["rnn"])), name)
+
+
+@pytest.mark.parametrize("name", ["run", "int", "tidegate", "M"])
+def test_any_name_can_be_given(name: str) -> None:
+    if reason := EDGE.missing("cc"):
+        pytest.skip(reason)
+    made = header(Deployed(net=predictor(SPECS["nasty"])), name)
+    assert prove(made).compiler is not None
 
 
 def test_the_budget_is_what_the_arrays_hold() -> None:

@@ -33,7 +33,7 @@ class Deployed:
 
 def checked_name(name: str) -> str:
     """A prefix of every name in the exported file. Raises: ConfigError unless it is a short C name in lower or upper case."""
-    if not _NAME.match(name):
+    if not _NAME.match(name) or name.lower() == "tg":  # the prefix of what every header shares
         raise ConfigError(
             f"name: expected a letter, then at most 30 letters, digits or underscores, got {name!r}; give another one (--name)"
         )

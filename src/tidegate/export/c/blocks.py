@@ -139,8 +139,8 @@ def _pool(steps: Steps, block: Pool, sources: list[Place]) -> Place:
     """The running sum or maximum in the state; the answer after each step."""
     (source,) = sources
     steps.counted = True
-    steps.pooled[block.name] = source.size
-    held = f"s->{block.name}"
+    steps.pooled[f"{block.name}_pool"] = source.size
+    held = f"s->{block.name}_pool"
     update = "tg_add" if block.how == "mean" else "tg_highest"
     steps.say(
         f"if (s->steps == 1) tg_copy({held}, {source.at}, {source.size});",

@@ -25,6 +25,15 @@ SELFTEST_TOLERANCE = 1e-5  # of every number over all golden steps together, whe
 MOST_STEPS = 2_000_000_000
 LARGEST = 3.4e38  # finite
 PROBABILITIES = "p"
+# Words of C and C++ that a block could be called by, and the answer's own.
+TAKEN = frozenset(
+    (
+        "alignas alignof and asm auto best bool break case catch char class compl const constexpr continue decltype default "
+        "delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new "
+        "noexcept not nullptr operator or p private protected public register restrict return short signed sizeof static struct "
+        "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile while xor"
+    ).split()  # noqa: SIM905  # as a list it would be 90 lines
+)
 
 
 @final
@@ -71,14 +80,19 @@ def header(net: Deployed, name: str) -> Header:
         products=steps.products,
         vectors=vectors,
         state=steps.state,
-        outputs={output: steps.places[output].size for output in net.net.spec.outputs} | _further(net),
+        outputs={field_of(output): steps.places[output].size for output in net.net.spec.outputs} | _further(net),
     )
     parts = (
-        _about(net, made), _lanes(net), shared(), f"#ifndef TIDEGATE_{name.upper()}_H\n#define TIDEGATE_{name.upper()}_H\n",
+        _about(net, made), _lanes(net), shared(), f"#ifndef TIDEGATE_MODEL_{name}_H\n#define TIDEGATE_MODEL_{name}_H\n",
         _constants(net, made, steps), *(floats(array, values) for array, values in steps.arrays.items()), own.text,
         _structs(net, made, steps), _init(made, steps), _step(net, made, steps), _selftest(net, made), "#endif\n",
     )  # fmt: skip
     return replace(made, text="\n".join(part for part in parts if part))
+
+
+def field_of(output: str) -> str:
+    """The answer's field for an output of the net: its name, with an underscore where that is taken."""
+    return f"{output}_" if output in TAKEN else output
 
 
 def coded(net: Deployed) -> bool:
@@ -145,7 +159,7 @@ def _constants(net: Deployed, made: Header, steps: Steps) -> str:
         if steps.counted
         else "",
         f"#define {n}_CODES {most_codes(net)}" if coded(net) else f"#define {n}_INPUTS {size}",
-        *(f"#define {n}_{output.upper()} {count}" for output, count in made.outputs.items() if output != PROBABILITIES),
+        *(f"#define {n}_SIZE_{field.upper()} {count}" for field, count in made.outputs.items()),
     ]
     if net.task == "classify":
         lines.append(f"#define {n}_CLASSES {len(net.classes)}")
@@ -220,13 +234,13 @@ def _checked(net: Deployed, made: Header, steps: Steps, error: str) -> list[str]
 
 def _answered(net: Deployed, made: Header, steps: Steps) -> list[str]:
     outputs = net.net.spec.outputs
-    lines = [f"  tg_copy(a->{output}, {steps.places[output].at}, {made.outputs[output]});" for output in outputs]
+    places = [steps.places[output] for output in outputs]
+    lines = [f"  tg_copy(a->{field_of(o)}, {place.at}, {place.size});" for o, place in zip(outputs, places, strict=True)]
     if net.task == "net":
         return lines
-    output, size = outputs[0], made.outputs[outputs[0]]
+    output, at, size = field_of(outputs[0]), places[0].at, places[0].size
     if net.task == "generate":  # as in `generate`, code 0, which training never had as a next one, is not written
         return [*lines, f"  a->best = 1 + tg_best(a->{output} + 1, {size - 1});"]
-    at = steps.places[output].at
     return [
         *lines,
         f"  a->best = tg_best(a->{output}, {size});",

@@ -53,9 +53,8 @@ def embed(steps: Steps, block: Embed, sources: list[Place]) -> Place:
         at = steps.array(f"{block.name}_w", table)
         return Place(f"({at} + (long)code * {block.embedding_dim})", block.embedding_dim, most, 0.0)
     to = steps.buffer(block.name, block.embedding_dim)  # the linear layer's table is laid out by columns: gather one
-    steps.say(
-        f"for (k = 0; k < {block.embedding_dim}; ++k) {to}[k] = {steps.name}_{tied.name}_w[(long)k * {len(table)} + code];",
-    )
+    w = steps.table(f"{tied.name}_w")
+    steps.say(f"for (k = 0; k < {block.embedding_dim}; ++k) {to}[k] = {w}[(long)k * {len(table)} + code];")
     return Place(to, block.embedding_dim, most, 0.0)
 
 
@@ -97,7 +96,7 @@ def _layer(steps: Steps, block: Recurrent, layer: int, x: Place) -> Place:
     hidden, kept, h = block.hidden_size, KEPT[block.cell], f"s->{block.name}_h{layer}"
     w_ih, w_hh, b_ih, b_hh = (steps.weight(block, f"{p}_l{layer}") for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     order, start = _kept(block.cell, hidden, b_ih, b_hh)
-    steps.buffer("g", kept * hidden)
+    steps.buffers["g"] = max(kept * hidden, steps.buffers.get("g", 0))
     steps.say(f"/* {block.name}, layer {layer}: {block.cell}, {x.size} to {hidden} */")
     vectors = _embedding(steps.net.spec, block.inputs[0]) if layer == 0 else None
     if vectors is not None and x.at == FOLDED:

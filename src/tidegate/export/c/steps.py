@@ -45,9 +45,13 @@ class Steps:
 
     def array(self, name: str, values: npt.NDArray[np.floating]) -> str:
         """A table of weights; its name."""
-        full = f"{self.name}_{name}"
+        full = self.table(name)
         self.arrays[full] = np.asarray(values, np.float32)
         return full
+
+    def table(self, name: str) -> str:
+        """What a table of weights is called: like nothing else in the header, whatever a block is called."""
+        return f"{self.name}_w_{name}"
 
     @property
     def flash(self) -> int:
@@ -73,9 +77,9 @@ class Steps:
         self.lines.extend(lines)
 
     def buffer(self, name: str, size: int) -> str:
-        """A local array; the same name twice is one array, as large as both."""
-        self.buffers[name] = max(size, self.buffers.get(name, 0))
-        return name
+        """A local array of a block; it ends in an underscore, which no name of the header's own does."""
+        self.buffers[f"{name}_"] = size
+        return f"{name}_"
 
     def bound(self, place: Place, most: float = MOST) -> None:
         """Values at `place` stay below `most`: by what inputs may be, or by checking each step."""
