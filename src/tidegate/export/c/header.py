@@ -26,13 +26,11 @@ MOST_STEPS = 2_000_000_000
 LARGEST = 3.4e38  # finite
 PROBABILITIES = "p"
 # Words of C and C++ that a block could be called by, and the answer's own.
-TAKEN = frozenset(
-    (
-        "alignas alignof and asm auto best bool break case catch char class compl const constexpr continue decltype default "
-        "delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new "
-        "noexcept not nullptr operator or p private protected public register restrict return short signed sizeof static struct "
-        "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile while xor"
-    ).split()  # noqa: SIM905  # as a list it would be 90 lines
+WORDS = (
+    "alignas alignof and asm auto best bool break case catch char class compl const constexpr continue decltype default "
+    "delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new "
+    "noexcept not nullptr operator or p private protected public register restrict return short signed sizeof static struct "
+    "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile while xor"
 )
 
 
@@ -92,7 +90,7 @@ def header(net: Deployed, name: str) -> Header:
 
 def field_of(output: str) -> str:
     """The answer's field for an output of the net: its name, with an underscore where that is taken."""
-    return f"{output}_" if output in TAKEN else output
+    return f"{output}_" if output in WORDS.split() else output
 
 
 def coded(net: Deployed) -> bool:
