@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from tests.export.specs import bare, classifier, everything, predictor, targets, tied
+from tidegate import native
 from tidegate.errors import ConfigError, ExportError, TaskError
 from tidegate.export.c import header, prove
 from tidegate.export.c.blocks import translate
 from tidegate.export.c.golden import golden
-from tidegate.export.c.prove import compared, difference, expected
+from tidegate.export.c.prove import FUSED, allowed, compared, difference, expected
 from tidegate.export.c.text import number, shared, string
 from tidegate.export.deployed import Deployed
 from tidegate.spec import Activation, Add, Attend, Linear, Pool, Port, Recurrent, Spec
@@ -84,6 +85,28 @@ def _processor() -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_any_size_agrees(seed: int, tmp_path: Path) -> None:
+    """Sizes that fill no vector, one unit, many layers, with vectors of every width and without."""
+    if reason := EDGE.missing("gcc"):
+        pytest.skip(reason)
+    rng = np.random.default_rng(seed)
+    cell = str(rng.choice(["rnn_tanh", "lstm", "gru"]))
+    hidden, width, codes, classes = (int(n) for n in rng.integers(1, 36, 4))
+    pool = str(rng.choice(["last", "mean", "max"]))
+    spec = classifier(cell, hidden, pool, codes=codes + 1, embedding=width, classes=classes)
+    if seed % 2:
+        spec = bare(cell, width, hidden, int(rng.integers(1, 4)))
+    made = header(Deployed(net=predictor(spec, seed)), "m")
+    widths = [("-DTG_LANES=1",), ()]
+    processor = _processor()
+    widths += [("-mavx2", "-mfma")] if "avx2" in processor else []
+    widths += [("-mavx512f", "-mfma")] if "avx512f" in processor else []
+    for flags in widths:  # the native path has a fused multiply-add where the processor has: the very same bits
+        worst = compared(made, EDGE.host(made, tmp_path, "gcc", "-std=c99", "-O1", *flags), allowed(made))
+        assert worst == 0.0 or "-mfma" not in flags or native.isa() not in FUSED, flags
+
+
 def test_the_golden_steps_are_what_the_net_gives() -> None:
     net = predictor(SPECS["everything"])
     vectors = golden(Deployed(net=net))
@@ -124,6 +147,17 @@ def test_differences_are_told() -> None:
             difference(wrong, wanted)
     with pytest.raises(ExportError, match="expected"):
         difference(wanted[:1], wanted)
+
+
+def test_a_chaotic_net_is_measured_by_its_own_rounding() -> None:
+    """Weights so large that a rounding grows from step to step: fewer golden steps, and a self-test that does not cry wolf."""
+    made = header(Deployed(net=predictor(bare("rnn_tanh", 20, 30, 3), scale=3.0)), "m")
+    calm = exported("gru")
+    assert made.vectors.drift > 100 * calm.vectors.drift
+    assert len(made.vectors.outputs) < len(calm.vectors.outputs) == 16
+    assert allowed(calm) <= 2e-6
+    if EDGE.missing("cc") is None:
+        assert prove(made).worst <= allowed(made)
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,18 +253,21 @@ def test_a_bad_number_leaves_everything_as_it_was(name: str, bad: float, tmp_pat
     assert (state.raw, answer.raw) == before
 
 
-def test_a_state_that_overflows_is_put_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_state_that_overflows_is_put_back(coded: bool, tmp_path: Path) -> None:
     """The units of a ReLU cell grow from step to step: the step that would overflow is refused."""
     if reason := EDGE.missing("gcc"):
         pytest.skip(reason)
-    own = library(header(Deployed(net=predictor(SPECS["relu"], scale=3.0)), "m"), tmp_path)
+    spec = classifier("rnn_relu", 6, "last") if coded else SPECS["relu"]
+    own = library(header(Deployed(net=predictor(spec, scale=3.0)), "m"), tmp_path)
     state, answer = ctypes.create_string_buffer(own.size()), ctypes.create_string_buffer(own.answer())
     own.begin(state)
     x = np.ones(4, np.float32)
+    given = 1 if coded else x.ctypes.data_as(ctypes.c_void_p)
     taken, status = 0, 0
     while not status and taken < 1000:
         before = state.raw, answer.raw
-        status = own.step(state, x.ctypes.data_as(ctypes.c_void_p), answer)
+        status = own.step(state, given, answer)
         taken += 1
     assert status == -3
     assert taken > 10
