@@ -16,7 +16,10 @@ from tidegate.export.c import Header
 from tidegate.export.c.prove import driver, expected
 
 HERE = Path(__file__).resolve().parent
-WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
+WARNINGS = (
+    *("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"),
+    *("-Wsign-conversion", "-Wshadow", "-Wdouble-promotion", "-Wcast-qual"),
+)
 ARM, QEMU, ARM_SIZE = "arm-none-eabi-gcc", "qemu-system-arm", "arm-none-eabi-size"
 LIMIT_S = 120
 
