@@ -15,10 +15,15 @@ SLACK = 1.1  # another version of the compiler
 
 
 @pytest.fixture(scope="module")
-def sizes() -> Any:
+def edge() -> Any:
     sys.path.insert(0, str(EDGE))
-    yield importlib.import_module("sizes")
+    yield importlib.import_module
     sys.path.remove(str(EDGE))
+
+
+@pytest.fixture(scope="module")
+def sizes(edge: Any) -> Any:
+    return edge("sizes")
 
 
 def test_the_table_is_what_the_figures_say(sizes: Any) -> None:
@@ -53,3 +58,20 @@ def test_the_figures_are_of_this_code(sizes: Any, tmp_path: Path) -> None:
     now = targets.cortex_m_sizes(sizes.exported("gru"), tmp_path, "cortex-m4", "-std=c99", "-Os")
     assert now["rodata"] == row["rodata"]
     assert row["text"] / SLACK <= now["text"] <= row["text"] * SLACK
+
+
+def test_the_program_that_measures_steps_runs(edge: Any) -> None:
+    speed = edge("speed")
+    if reason := edge("targets").missing("gcc"):
+        pytest.skip(reason)
+    found = speed.measured("gcc", steps=10, repeats=2)
+    assert {name: len(took) for name, took in found.items()} == {f"{c}{n}": 2 for n in speed.SIZES for c in speed.RTNEURAL}
+    assert all(t > 0 for took in found.values() for t in took)
+
+
+def test_ratios_are_scaled_by_the_peak(edge: Any) -> None:
+    speed = edge("speed")
+    assert speed.ratio("lstm", 32, 0.129, 240.0) == pytest.approx(1.0)
+    assert speed.ratio("gru", 64, 0.8, 120.0) == pytest.approx(2.0)  # a processor of half the peak, as fast: twice as good
+    table = speed.report({f"{c}{n}": [1.0, 3.0, 2.0] for n in speed.SIZES for c in speed.RTNEURAL}, 240.0)
+    assert "| lstm 64 | 2.000 | 0.53 | 0.9, 2.0 |" in table
