@@ -4,7 +4,7 @@
     python bench/edge/speed.py --cc clang --json speed.json
 
 The layers alternate in one run; a figure is the median over the repeats. Close everything else first: a figure is worth what the
-machine was worth while it ran. RTNeural's figures are of a processor whose FMA loop ran 240 GFLOP/s; they are scaled by this one's.
+machine was worth while it ran. RTNeural's figures are of a processor whose FMA loop ran 240 GFLOP/s, and scaled by this one's.
 """
 
 from __future__ import annotations
