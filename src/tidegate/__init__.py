@@ -16,7 +16,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Classifier": "models", "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
-    "Evaluation": "tasks.evaluation", "ExportError": "errors", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
+    "ExportError": "errors",
+    "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
     "LanguageModel": "models", "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors",
     "Stream": "runtime",
     "Tagger": "models",
