@@ -12,6 +12,7 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,8 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 OWN = ("reviews.csv", "requests.conll", "requests.intents")
 BUNDLED = {"weather.csv": "seattle-weather.csv", **{name: name for name in OWN}}  # as documents call them
 GENERATED = {"options.md", "cli.md", "python.md"}
+EDGE = ("start.c", "cortex_m.ld")  # of bench/edge
+TOOLS = ("cc", "arm-none-eabi-gcc", "qemu-system-arm", "clang", "node")  # run where they are installed
 LONG = {"demo"}  # its own test runs it; here its flags are checked
 SMALL = ["--steps", "10", "--hidden-size", "8"]  # appended to commands that train
 PARTS_OF_COMMANDS = ["check classify", "check tag", "check translate", "demo text"]
@@ -69,6 +72,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the bundled files, to run in."""
     for name, own in BUNDLED.items():
         shutil.copyfile(ROOT / "src" / "tidegate" / "bundled" / own, tmp_path / name)
+    for name in EDGE:
+        shutil.copyfile(ROOT / "bench" / "edge" / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small nets: more threads only wait for each other
@@ -87,10 +92,12 @@ def test_every_block_runs(path: Path, place: Path) -> None:
         elif block.info == "console":
             for line in commands(block):
                 run_command(line, where)
+        elif re.fullmatch(r"(c|js) [\w.]+", block.info):  # a file of that name
+            Path(block.info.split()[1]).write_text(block.text, encoding="utf-8")
         elif block.info == "text output":
             assert said.strip() == block.text.strip(), f"{where}: the block above prints something else"
         else:
-            assert block.info == "text", f"{where}: a block is python, console, text, or text output; got {block.info!r}"
+            assert block.info == "text", f"{where}: a block is python, console, text, text output or a file; got {block.info!r}"
 
 
 def run_python(block: Block, scope: dict[str, object], where: str) -> str:
@@ -110,6 +117,8 @@ def run_command(line: str, where: str) -> None:
             run_tidegate(words[1:], f"{where}: {line}")
         elif words[0] == "make":
             assert words[1] in make_targets(), f"{where}: the Makefile has no target {words[1]!r}"
+        elif words[0] in TOOLS or words[0].startswith("./"):
+            run_tool(words, f"{where}: {line}")
         elif words[0] == "pip":
             check_pip(words, where)
         else:
@@ -132,6 +141,14 @@ def run_tidegate(words: list[str], where: str) -> None:
         except SystemExit as stop:
             status = int(stop.code or 0)
     assert status == 0, f"{where}: exit status {status}\n{said.getvalue()}"
+
+
+def run_tool(words: list[str], where: str) -> None:
+    """A compiler, an emulator, or what the line before has made; nothing where it is not installed."""
+    if not (Path(words[0]).is_file() if words[0].startswith("./") else shutil.which(words[0])):
+        return
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{where}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def check_pip(words: list[str], where: str) -> None:

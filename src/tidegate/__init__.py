@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Classifier": "models", "Clock": "data.times", "ConfigError": "errors", "DataError": "errors", "DeviceError": "errors",
+    "ExportError": "errors",
     "Evaluation": "tasks.evaluation", "Forecaster": "models", "FormatError": "errors", "MissingExtra": "errors",
     "LanguageModel": "models", "Model": "models", "OutputError": "errors", "Predictor": "runtime", "ShapeError": "errors",
     "Network": "models", "Stream": "runtime",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         DeviceError,
+        ExportError,
         FormatError,
         MissingExtra,
         OutputError,

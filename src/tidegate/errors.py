@@ -9,6 +9,7 @@
     ├── FormatError        a model file or checkpoint is cut, altered or of another kind
     ├── TaskError          a model is asked for what its task does not do
     ├── OutputError        a file cannot be written (path, rights, full disk) (also OSError)
+    ├── ExportError        an exported model does not give what the model gives, and was not written
     ├── DeviceError        the device asked for is not there
     └── MissingExtra       an optional dependency is not installed            (also ImportError)
 
@@ -62,6 +63,10 @@ class TaskError(TidegateError):
 
 class OutputError(TidegateError, OSError):
     """A file cannot be written."""
+
+
+class ExportError(TidegateError):
+    """An exported model does not give what the model gives; it was not written."""
 
 
 class DeviceError(TidegateError):

@@ -12,7 +12,7 @@ import torch
 
 import checks
 from tidegate.blocks.graph import run
-from tidegate.errors import MissingExtra, ShapeError, TaskError
+from tidegate.errors import ExportError, MissingExtra, ShapeError, TaskError
 from tidegate.export import onnx as export_onnx
 from tidegate.export import onnx_blocks, onnx_recurrent
 from tidegate.export.onnx import Export, Timing, drawn, given_states, next_name, state_name
@@ -133,10 +133,10 @@ def test_float64_is_refused() -> None:
 
 
 def test_a_graph_that_the_runtime_cannot_run_is_told() -> None:
-    with pytest.raises(TaskError, match=r"ONNX Runtime .* cannot run the graph .*; nothing was written"):
+    with pytest.raises(ExportError, match=r"ONNX Runtime .* cannot run the graph .*; nothing was written"):
         prove(export_of(checks.CASES["gru"]), b"no protobuf")
     other = drawn(export_of(checks.CASES["lstm"])).to_bytes("lstm", {})
-    with pytest.raises(TaskError, match=r"cannot run the graph .*state\.layer\.c"):
+    with pytest.raises(ExportError, match=r"cannot run the graph .*state\.layer\.c"):
         prove(export_of(checks.CASES["gru"]), other)
 
 
@@ -155,7 +155,9 @@ def test_a_wrong_graph_is_refused_and_nothing_is_written(fault: str, tmp_path: o
     else:
         monkeypatch.setattr(onnx_recurrent, "_ordered", _off(onnx_recurrent._ordered))
     path = tmp_path / "net.onnx"
-    with pytest.raises(TaskError, match=r"output '.*': ONNX Runtime and Tidegate are .* apart, expected at most 1e-05; nothing"):
+    with pytest.raises(
+        ExportError, match=r"output '.*': ONNX Runtime and Tidegate are .* apart, expected at most 1e-05; nothing"
+    ):
         write(export, path)
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from tidegate.cli.common import add_options
 from tidegate.cli.texts import add_text_columns, text_columns_of
-from tidegate.cli.training import LAST_WORDS, Way, add_seeds, add_training, add_vectors, check_training, tell, trained
+from tidegate.cli.training import LAST_WORDS, Way, add_device, add_seeds, add_training, add_vectors, check_training, tell, trained
 from tidegate.models import Classifier
 from tidegate.models.classify_figures import held_back_text
 from tidegate.tasks.classify import ClassifyOptions
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--valid-labels", metavar="FILE", help="a second file: line n is the label of line n of --valid")
     parser.add_argument("--valid", metavar="FILE", help="texts that choose the best weights; without it some are held back")
     add_vectors(parser)
+    add_device(parser)
     add_options(parser, ClassifyOptions)
 
 
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             valid=args.valid,
             valid_labels=args.valid_labels,
             vectors=args.vectors,
+            flash=args.flash,
+            ram=args.ram,
             split_seed=split_seed,
             **way,
         )
@@ -62,6 +65,6 @@ def run(args: argparse.Namespace) -> int:
         figures,
         model.card,
         seconds,
-        ("text", "label", "labels", "valid", "valid_labels", "vectors"),
+        ("text", "label", "labels", "valid", "valid_labels", "vectors", "flash", "ram"),
         seeds,
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from tidegate.cli.common import add_options
-from tidegate.cli.training import LAST_WORDS, Way, add_seeds, add_training, add_vectors, check_training, tell, trained
+from tidegate.cli.training import LAST_WORDS, Way, add_device, add_seeds, add_training, add_vectors, check_training, tell, trained
 from tidegate.models import LanguageModel
 from tidegate.models.language_figures import held_back_text
 from tidegate.tasks.generate import GenerateOptions
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_seeds(parser)
     parser.add_argument("--valid", metavar="FILE", help="text that chooses the best weights; without it the end is held back")
     add_vectors(parser)
+    add_device(parser)
     add_options(parser, GenerateOptions)
 
 
@@ -38,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
 
     def fit(options: Mapping[str, object], way: Way, _: int | None) -> LanguageModel:
-        return LanguageModel(**options).fit(args.file, valid=args.valid, vectors=args.vectors, **way)
+        return LanguageModel(**options).fit(
+            args.file, valid=args.valid, vectors=args.vectors, flash=args.flash, ram=args.ram, **way
+        )
 
     model, seeds = trained(args, GenerateOptions, fit)
     seconds, figures = time.perf_counter() - began, held_back_text(model.card)
-    return tell(args, GenerateOptions, repr(model), figures, model.card, seconds, ("valid", "vectors"), seeds)
+    return tell(args, GenerateOptions, repr(model), figures, model.card, seconds, ("valid", "vectors", "flash", "ram"), seeds)

@@ -49,6 +49,13 @@ def add_vectors(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--flash and --ram, for tasks that are exported to C."""
+    group = parser.add_argument_group("a device that is to run it: they choose --hidden-size, the largest that fits")
+    group.add_argument("--flash", metavar="BYTES", help="of flash for code, weights and tables, such as 32K")
+    group.add_argument("--ram", metavar="BYTES", help="of RAM for a state, an answer and the stack of a step, such as 4K")
+
+
 class Way(TypedDict):
     """How one fit is driven: keywords of every `fit`."""
 

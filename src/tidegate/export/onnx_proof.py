@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import TaskError
+from tidegate.errors import ExportError
 from tidegate.export.onnx import Arrays, Export, Given, drawn, given_states, next_name, state_name
 from tidegate.export.onnx_sheet import library
 from tidegate.files import PathLike, check_writable, write_atomic
@@ -49,14 +49,14 @@ def write(export: Export, path: PathLike) -> float:
 def proved(export: Export) -> Proved:
     """An ONNX model on which ONNX Runtime agrees with us.
 
-    Raises: TaskError for what ONNX cannot hold, or where the two disagree; MissingExtra without onnx and onnxruntime.
+    Raises: TaskError for what ONNX cannot hold; ExportError where the two disagree; MissingExtra without onnx and onnxruntime.
     """
     body = drawn(export).to_bytes("tidegate", export.about)
     return Proved(body, prove(export, body))
 
 
 def prove(export: Export, body: bytes) -> float:
-    """The largest difference over all golden vectors. Raises: TaskError where it is above TOLERANCE, with the output's name."""
+    """The largest difference over all golden vectors. Raises: ExportError where it is above TOLERANCE, with the output's name."""
     run = _session(body)
     worst = 0.0
     for case in golden(export):
@@ -67,13 +67,13 @@ def prove(export: Export, body: bytes) -> float:
 
 
 def _session(body: bytes) -> Callable[[list[str], Arrays], list[npt.NDArray[np.generic]]]:
-    """What runs the model. Raises: MissingExtra; TaskError for a graph that this ONNX Runtime cannot load, or run."""
+    """What runs the model. Raises: MissingExtra; ExportError for a graph that this ONNX Runtime cannot load, or run."""
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
 
-    def told(error: Exception) -> TaskError:
-        return TaskError(f"ONNX Runtime {runtime.__version__} cannot run the graph ({error}); nothing was written. Update it")
+    def told(error: Exception) -> ExportError:
+        return ExportError(f"ONNX Runtime {runtime.__version__} cannot run the graph ({error}); nothing was written. Update it")
 
     try:
         session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
@@ -91,7 +91,7 @@ def _session(body: bytes) -> Callable[[list[str], Arrays], list[npt.NDArray[np.g
 
 def _difference(name: str, got: npt.NDArray[np.generic], wanted: npt.NDArray[np.generic]) -> float:
     if got.shape != wanted.shape:
-        raise TaskError(f"output {name!r}: expected {wanted.shape} of ONNX Runtime, got {got.shape}; nothing was written")
+        raise ExportError(f"output {name!r}: expected {wanted.shape} of ONNX Runtime, got {got.shape}; nothing was written")
     if wanted.dtype.kind not in "f":
         same = bool(np.array_equal(got, wanted))
         apart = 0.0 if same else np.inf
@@ -103,7 +103,7 @@ def _difference(name: str, got: npt.NDArray[np.generic], wanted: npt.NDArray[np.
             )
         apart = float(each.max(initial=0.0))
     if not apart <= TOLERANCE:
-        raise TaskError(
+        raise ExportError(
             f"output {name!r}: ONNX Runtime and Tidegate are {apart:.2g} apart, expected at most {TOLERANCE:g}; nothing was "
             "written. Predict with Tidegate, and report this model"
         )

@@ -26,6 +26,7 @@ from tidegate.files import PathLike
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from tidegate.models.exporting import Exported
     from tidegate.models.streams import ModelStream
 
 # What altered content can raise before a check names it; ConfigError, DataError, ShapeError and bad UTF-8 are ValueErrors.
@@ -75,6 +76,19 @@ class Model(ABC):
     def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> ModelStream[Any, Any]:
         """Follow one sequence sample by sample. Raises: TaskError for a task that is not streamed."""
         raise TaskError(f"stream: a model for {self.task!r} reads the whole of its input before it answers; use predict")
+
+    @final
+    def export(self, path: PathLike, to: str = "c", *, name: str | None = None) -> Exported:
+        """Write the model in another form, for where no Python is; what was proved and what it takes.
+
+        Args:  to: "c", one C99 header; "onnx", one file of opset 18, or two where a model has two parts. name: of a header, what
+            every name in it begins with; None: the file's name.
+        Raises: TaskError that names what the form cannot hold and what to train instead; ExportError, with nothing written, where
+            the form does not give what the model gives; OutputError; ConfigError.
+        """
+        from tidegate.models.exporting import export
+
+        return export(self, path, to, name)
 
     @final
     def to_bytes(self) -> bytes:

@@ -23,6 +23,7 @@ from tidegate.files import PathLike
 from tidegate.models import classify_fit as fitting
 from tidegate.models import classify_store as store
 from tidegate.models.base import options_signature
+from tidegate.models.device_size import limits
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.text_model import TextModel
 from tidegate.models.text_stream import ClassifyStream
@@ -90,6 +91,8 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
         valid_labels: PathLike | None = None,
         split_seed: int | None = None,
         vectors: PathLike | None = None,
+        flash: str | int | None = None,
+        ram: str | int | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -104,10 +107,11 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
             header: False where the columns have no names; they are then called "1", "2", ... valid: texts that choose the best
             weights, read like `source`, valid_labels the second file beside it; without `valid` a share of each class is held
             back. split_seed: draws that share; None: the model's seed. Figures of several seeds need one split. vectors: a text
-            file of word2vec or GloVe, also .gz, at whose vectors the embedding starts; embedding_dim is then the file's. budget:
-            "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem of checkpoint files; with `resume` the
-            newest of them is continued. history: a JSON-lines file of training records. progress: a bar; None shows it where it
-            is seen.
+            file of word2vec or GloVe, also .gz, at whose vectors the embedding starts; embedding_dim is then the file's. flash,
+            ram: bytes, or "32K", that the model exported to C may take, code and stack included; hidden_size is then the
+            largest that fits. budget: "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem of
+            checkpoint files; with `resume` the newest of them is continued. history: a JSON-lines file of training records.
+            progress: a bar; None shows it where it is seen.
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
@@ -116,9 +120,10 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
         )
         if vectors is not None:
             check_vectors(self.options.units)
+        held = limits(flash, ram, self._given)
         texts = read_texts(source, text=text, label=label, labels=labels, header=header)
         held_back = _held_back(valid, text, label, valid_labels, header)
-        result = fitting.fit(self.options, texts, held_back, drive, split_seed, vectors)
+        result = fitting.fit(self.options, texts, held_back, drive, split_seed, vectors, held)
         self._take(*result)
         return self
 

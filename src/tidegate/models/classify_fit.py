@@ -17,10 +17,13 @@ from tidegate.data.texts import Texts
 from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.decode.labels import Floats, fit_temperature, probabilities
 from tidegate.errors import DataError
+from tidegate.export.c.budget import untrained as untrained_net
+from tidegate.export.deployed import Deployed
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.classify_figures import ALONE
 from tidegate.models.classify_linear import USUAL_SHARE, Tokens, trained_linear, weighed
+from tidegate.models.device_size import Limits, sized
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.word_vectors import embedding_start
 from tidegate.runtime.predictor import Predictor
@@ -104,13 +107,13 @@ class Result(NamedTuple):
 
 def fit(
     options: ClassifyOptions, texts: Texts, held_back: Texts | None, drive: Drive, split_seed: int | None = None,
-    vectors: PathLike | None = None,
+    vectors: PathLike | None = None, held: Limits | None = None,
 ) -> Result:  # fmt: skip
     """Vocabulary, training, temperature.
 
     Args:  split_seed: of what is held back where nothing is given for it; None: the options'. vectors: a file of them, where the
-        embedding starts.
-    Raises: DataError for what no classifier can be trained on; what `embedding_start` raises.
+        embedding starts. held: what a device holds, which chooses the hidden size.
+    Raises: DataError for what no classifier can be trained on; what `embedding_start` and `sized` raise.
     """
     training_half("train")
     labels = _labels(texts)
@@ -128,6 +131,9 @@ def fit(
     tokenizer, counts = learn(learnt, options.units, lower=options.lower, size=size, min_count=least)
     start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim)
     options = options if start is None else replace(options, embedding_dim=start.size)
+    note = None
+    if held is not None:
+        options, note = sized(options, held, lambda tried: _on_device(tried, tokenizer, classes))
     untrained = Core(options, tokenizer, (), classes, 1.0, None)
     tokens = untrained.read(learnt), untrained.read(kept)
     data = Labelled(tokenizer.codes(tokens[0]), own), Labelled(tokenizer.codes(tokens[1]), truth)
@@ -143,9 +149,15 @@ def fit(
         core = replace(core, linear=trained_linear(every, classes_of, len(classes), options.units, measured.linear.share))
     card = _card(core, texts, result, tokenizer.encode(learnt), own, kept)
     card["held_back"] = _figures(measured, tokens, own, truth) if len(truth) else None
-    if start is not None:
-        cast("list[Plain]", card["notes"]).append(start.note)
+    cast("list[Plain]", card["notes"]).extend([] if start is None else [start.note])
+    cast("list[Plain]", card["notes"]).extend([] if note is None else [note])
     return Result(core, card, result.steps)
+
+
+def _on_device(options: ClassifyOptions, tokenizer: Tokenizer, classes: tuple[str, ...]) -> Deployed:
+    """What a device would hold of these options."""
+    net = untrained_net(build_spec(options, tokenizer.size, len(classes)))
+    return Deployed(net=net, task="classify", tokenizer=tokenizer, classes=classes, longest=options.max_tokens)
 
 
 def _answering(core: Core, tokens: tuple[Tokens, Tokens], own: Classes, truth: Classes) -> Core:

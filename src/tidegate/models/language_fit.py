@@ -18,8 +18,11 @@ from tidegate.data.textlines import check_characters, read_text
 from tidegate.data.texts import read_texts
 from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.errors import DataError
+from tidegate.export.c.budget import untrained
+from tidegate.export.deployed import Deployed
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.device_size import Limits, sized
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.word_vectors import EMBEDDING, embedding_start
 from tidegate.runtime.predictor import Floats, Predictor
@@ -121,11 +124,12 @@ def read(source: PathLike | Sequence[str]) -> list[str]:
 
 def fit(
     options: GenerateOptions, texts: list[str], held_back: list[str] | None, source: str, drive: Drive,
-    vectors: PathLike | None = None,
+    vectors: PathLike | None = None, held: Limits | None = None,
 ) -> Result:  # fmt: skip
     """Vocabulary and training. source: what the card calls the text. vectors: where the embedding starts.
 
-    Raises: DataError for a text that is too short; what `embedding_start` raises.
+    Args:  held: what a device holds, which chooses the hidden size.
+    Raises: DataError for a text that is too short; what `embedding_start` and `sized` raise.
     """
     training_half("train")
     closing = held_back is None and options.closing > 0.0 and options.direction == "forward"
@@ -136,6 +140,9 @@ def fit(
     table = f"{TABLE}.weight" if options.tied else EMBEDDING
     start = None if vectors is None else embedding_start(vectors, tokenizer, counts, options.embedding_dim, table)
     options = options if start is None else replace(options, embedding_dim=start.size)
+    note = None
+    if held is not None:
+        options, note = sized(options, held, lambda tried: _on_device(tried, tokenizer))
     codes, kept = (np.concatenate([np.zeros(0, np.int64), *tokenizer.encode(part)]) for part in (texts, held_back))
     problem = _problem(options, tokenizer.size, codes, kept, closing=closing)
     if not (kept != START).any():
@@ -154,10 +161,15 @@ def fit(
         "seed": options.seed, "steps": result.steps, "interrupted": result.interrupted,
         "members": [{"best_step": member.best_step, "held_back_loss": member.best_loss, "steps": member.steps}],
         "weights": problem.spec.count(), "held_back": _figures(measured, codes, kept),  # they never saw the held-back text
-        "notes": [*_notes(codes, kept), *([] if start is None else [start.note])],
+        "notes": [*_notes(codes, kept), *([] if start is None else [start.note]), *([] if note is None else [note])],
         "versions": versions(),
     }  # fmt: skip
     return Result(core, card, result.steps)
+
+
+def _on_device(options: GenerateOptions, tokenizer: Tokenizer) -> Deployed:
+    """What a device would hold of these options."""
+    return Deployed(net=untrained(build_spec(options, tokenizer.size)), task="generate", tokenizer=tokenizer)
 
 
 def _problem(options: GenerateOptions, tokens: int, codes: Codes, kept: Codes, *, closing: bool) -> LanguageProblem | FillProblem:

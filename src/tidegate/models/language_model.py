@@ -22,6 +22,7 @@ from tidegate.files import PathLike
 from tidegate.models import language_fit as fitting
 from tidegate.models import language_store as store
 from tidegate.models.base import options_signature
+from tidegate.models.device_size import limits
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.language_fill import Choice, Filling, fill
 from tidegate.models.language_score import Score
@@ -57,6 +58,8 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         *,
         valid: PathLike | Sequence[str] | None = None,
         vectors: PathLike | None = None,
+        flash: str | int | None = None,
+        ram: str | int | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -68,8 +71,9 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
 
         Args:  source: a file of plain text, also .gz; or a list of texts, which are read one after the other. valid: text that
             chooses the best weights; without it the end of the text is held back. vectors: a text file of word2vec or GloVe, also
-            .gz, at whose vectors the embedding of words starts; embedding_dim is then the file's. budget, checkpoint, resume,
-            history, progress: as of every task.
+            .gz, at whose vectors the embedding of words starts; embedding_dim is then the file's. flash, ram: bytes, or "32K",
+            that the model exported to C may take, code and stack included; hidden_size is then the largest that fits. budget,
+            checkpoint, resume, history, progress: as of every task.
         Raises: DataError; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
@@ -80,9 +84,10 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         )
         if vectors is not None:
             check_vectors(self.options.units)
+        held = limits(flash, ram, self._given)
         held_back = None if valid is None else fitting.read(valid)
         name = "list of texts" if isinstance(source, (list, tuple)) else str(source)
-        result = fitting.fit(self.options, fitting.read(source), held_back, name, drive, vectors)
+        result = fitting.fit(self.options, fitting.read(source), held_back, name, drive, vectors, held)
         self._take(*result)
         return self
 

@@ -49,8 +49,8 @@ def to_onnx(model: Model, path: PathLike) -> Written:
     A translator becomes two files, NAME.encoder.onnx and NAME.decoder.onnx; so does a language model that reads both ways,
     NAME.left.onnx, which writes on, and NAME.both.onnx, which fills in.
 
-    Raises: TaskError before `fit`, for a model that ONNX cannot hold, and where ONNX Runtime's answers are more than 1e-5 from
-        ours; MissingExtra without onnx and onnxruntime; OutputError. Nothing is written then.
+    Raises: TaskError before `fit` and for a model that ONNX cannot hold; ExportError where ONNX Runtime's answers are more than
+        1e-5 from ours; MissingExtra without onnx and onnxruntime; OutputError. Nothing is written then.
     """
     if not isinstance(model, Model):
         raise TaskError(f"model: expected a model of Tidegate, got {type(model).__name__}; load one with tidegate.load(path)")
