@@ -1,6 +1,6 @@
 """What is fuzzed. In: bytes. Out: something sound, which can also be used; or an error of our tree, and nothing else.
 
-One more reader (of a stream's snapshot, say) is one more `Reader` in READERS: seeds, how they are altered, how bytes are read,
+One more reader is one more `Reader` in READERS: seeds, how they are altered, how bytes are read,
 what is then done with what was read.
 """
 
@@ -20,7 +20,7 @@ from random import Random
 import numpy as np
 
 import tidegate as tg
-from tests.fuzz import checkpoints
+from tests.fuzz import checkpoints, snapshots
 from tests.fuzz.draft import Seed
 from tests.fuzz.mutate import mutant
 from tests.fuzz.seeds import CORPUS
@@ -174,4 +174,5 @@ READERS: tuple[Reader, ...] = (
     Reader("spec", models, _read_spec, _use_spec, 2),
     Reader("model", models, _read_model, _use_model, 11),
     Reader("checkpoint", lambda: seeds("checkpoint"), checkpoints.read, checkpoints.use, 1),
+    Reader("snapshot", snapshots.seeds, snapshots.read, snapshots.use, 2, snapshots.mutant),
 )

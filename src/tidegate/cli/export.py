@@ -31,6 +31,6 @@ def run(args: argparse.Namespace) -> int:
     """Write it and say what was proved and what it takes."""
     made = load(args.model).export(args.output, args.to, name=args.name)
     for path in made.paths:
-        say_wrote(path)
+        say_wrote(str(path))
     print(bullets(made.said))
     return 0

@@ -26,9 +26,9 @@ from tidegate.models.text_stream import ClassifyStream, TextStream
 
 EXAMPLE = """example:
   tail -f sensor.csv | tidegate stream weather.safetensors            # a number a line, or CSV with a header, or JSON lines
-  tidegate stream weather.safetensors --state now.state < today.csv   # goes on from now.state, and saves it at the end
+  cat today.csv | tidegate stream weather.safetensors --state now.state   # goes on from now.state, saves it at the end
   tidegate stream names.safetensors --look-ahead 2        # a tagger: a sentence a line; a tag as soon as it is given
-  tidegate stream requests.safetensors --words            # words between blanks, as in: tail -f chat.txt | tidegate stream ...
+  tidegate stream requests.safetensors --words            # words between blanks, as they are
   tidegate stream mood.safetensors                        # a classifier: the class of all lines so far; an empty line ends a text
   tidegate stream prose.safetensors                       # a language model: how well each line was foreseen, what comes next"""
 

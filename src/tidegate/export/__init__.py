@@ -1,1 +1,1 @@
-"""Trained nets in other forms, each proved before it is written: a C header (export/c), ONNX (export/onnx). Never imports torch."""
+"""Trained nets in other forms, each proved before it is written: C headers (export/c), ONNX (export/onnx). No torch."""
