@@ -293,6 +293,20 @@ void step_many(nb::list streams, nb::handle x, nb::handle y) {
   for (Stepper *each : own) ++each->steps_;
 }
 
+/* Steps rows of a stack of codes; h, c: addresses of their states, all different, c empty but for the LSTM. The caller checks sizes. */
+void step_codes(const Stack &stack, nb::list h, nb::list c, uintptr_t codes, uintptr_t y) {
+  const auto addresses = [](nb::list from) {
+    std::vector<void *> found;
+    for (nb::handle each : from) found.push_back(pointer<void *>(nb::cast<uintptr_t>(each)));
+    return found;
+  };
+  const std::vector<void *> own_h = addresses(h), own_c = addresses(c);
+  check(unlocked(double(own_h.size()) * stack.work(), [&] {
+    return tg_step_rows(stack.get(), int64_t(own_h.size()), nullptr, pointer<const int64_t *>(codes), own_h.data(), own_c.empty() ? nullptr : own_c.data(),
+                        pointer<void *>(y));
+  }));
+}
+
 void forward(nb::handle call, uintptr_t y, int64_t y_batch, int64_t y_step, uintptr_t hn, uintptr_t cn, uintptr_t reserve) {
   const tg_layer layer = layer_of(call);
   const tg_outputs out = {pointer<void *>(y), y_batch, y_step, pointer<void *>(hn), pointer<void *>(cn), pointer<void *>(reserve)};
@@ -375,6 +389,7 @@ NB_MODULE(_native, m) {
       .def_prop_ro("state", [](const Stepper &own) { return own.state(); })
       .def_prop_rw("steps", &Stepper::steps, &Stepper::set_steps);
   m.def("step_many", &step_many);
+  m.def("step_codes", &step_codes);
   m.def("reserve_bytes", [](nb::handle call) {
     const tg_layer layer = layer_of(call);
     return tg_reserve_bytes(&layer);

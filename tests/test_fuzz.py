@@ -31,7 +31,7 @@ def test_a_short_run_finds_nothing() -> None:
     assert done == sum(counts.values()) == len(begun) == COUNT
     assert counts["model: FormatError"] > 200
     for reader in READERS:  # the mutations get past the checksum, and some past everything
-        assert counts[f"{reader.name}: used"] > 3
+        assert counts[f"{reader.name}: used"] > 1
 
 
 def test_a_number_gives_the_same_input_again() -> None:

@@ -106,7 +106,7 @@ def test_what_the_models_are_made_of_is_sound() -> None:
     """Else the refusals above could have another cause."""
     for reader in READERS:
         for seed in reader.seeds():
-            reader.read(seed.draft().bytes())
+            reader.read(seed.draft().bytes() if seed.text else seed.body)  # a snapshot is no container
 
 
 def test_every_exhibit_has_its_own_name_and_a_history() -> None:

@@ -21,7 +21,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FOLDS = 5
 LOOKS = (0, 1, 2, 4)
 Sentences = list[tuple[tuple[str, ...], tuple[str, ...]]]
-OPTIONS: dict[str, dict[str, Any]] = {"ewt": {}, "snips": {"ensemble": 3}, "wikigold": {"ensemble": 3}}
+OPTIONS: dict[str, dict[str, Any]] = {"ewt": {}, "snips": {}, "wikigold": {"ensemble": 3}}
 
 
 def run_row(name: str, seed: int) -> dict[str, Any]:

@@ -335,6 +335,12 @@ def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
     return y
 
 
+def step_codes(stack: Stack, states: Sequence[tuple[Floats, Floats | None]], codes: npt.NDArray[np.int64], y: Floats) -> None:
+    """Step many rows of a stack of codes at once: the bits of its `stepper`. states: h and c of each, different. y: (N, .)."""
+    ends = [address(c) for _, c in states if c is not None]
+    require().step_codes(stack.core, [address(h) for h, _ in states], ends, address(codes), address(y))
+
+
 def drawer(forbidden: npt.NDArray[np.bool_], temperature: float) -> Callable[[Floats, float], int]:
     """What draws a code from softmax(logits / temperature), in float64 and in order: from (V,) dense logits and a number u.
 

@@ -218,6 +218,37 @@ def test_nets_that_read_the_future_say_what_to_train_instead() -> None:
         translator.stream()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_many_streams_at_once_are_each_alone(models: dict[str, Any], name: str) -> None:
+    _, samples = streamed(models, name)
+    many, alone = ([streamed(models, name)[0] for _ in range(4)] for _ in range(2))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        mix, own = rng.permutation(4)[: rng.integers(0, 5)].tolist(), rng.integers(len(samples), size=4)
+        answers = models[name].step_many([many[k] for k in mix], [samples[own[k]] for k in mix])
+        for k, answer in zip(mix, answers, strict=True):
+            assert same(answer, alone[k].push(samples[own[k]]))
+    assert [stream.snapshot() for stream in many] == [stream.snapshot() for stream in alone]
+    with pytest.raises(tg.ConfigError, match="twice"):
+        models[name].step_many([many[0], many[0]], samples[:2])
+    with pytest.raises(tg.ConfigError, match="one for each"):
+        models[name].step_many(many, samples[:1])
+    other = "classify" if name == "plain" else "plain"
+    with pytest.raises(tg.ConfigError, match="of this model"):
+        models[name].step_many([streamed(models, other)[0]], samples[:1])
+
+
+def test_a_rejected_piece_steps_none_of_the_streams(language: tg.LanguageModel) -> None:
+    first, second, holding = language.stream(), language.stream(), language.stream(on_bad="hold")
+    before = first.snapshot()
+    with pytest.raises(tg.DataError, match="untouched"):
+        language.step_many([first, second], ["tick", "a\0"])
+    assert first.snapshot() == second.snapshot() == before
+    answers = language.step_many([first, holding], ["tick", "a\0"])
+    assert holding.snapshot() == before
+    assert same(answers[0], second.push("tick"))
+
+
 def test_texts_in_a_snapshot_come_back() -> None:
     for texts in ([], ["a"], ["", "né", "\U0001f600"]):
         assert unpacked_texts(packed_texts(texts)) == texts

@@ -10,7 +10,7 @@ import inspect
 import math
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tidegate import format as container
 from tidegate.config import Plain
-from tidegate.errors import FormatError, TaskError, missing_extra, shown
+from tidegate.errors import ConfigError, FormatError, TaskError, missing_extra, shown
 from tidegate.files import PathLike
 
 if TYPE_CHECKING:
@@ -76,6 +76,21 @@ class Model(ABC):
     def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> ModelStream[Any, Any]:
         """Follow one sequence sample by sample. Raises: TaskError for a task that is not streamed."""
         raise TaskError(f"stream: a model for {self.task!r} reads the whole of its input before it answers; use predict")
+
+    @final
+    def step_many(self, streams: Sequence[ModelStream[Any, Any]], samples: Sequence[Any]) -> list[Any]:
+        """A sample into each of many streams of this model: the answers of pushing each.
+
+        A language model steps them in one call of the core; other tasks one after the other.
+        Raises: ConfigError for a stream of another model, one that comes twice, or another number of samples; what `push` raises.
+        """
+        if len(streams) != len(samples):
+            raise ConfigError(f"samples: expected one for each of {len(streams)} streams, got {len(samples)}")
+        if len(set(map(id, streams))) != len(streams):
+            raise ConfigError("streams: expected different streams, got one twice; step it once, then again")
+        if any(getattr(getattr(stream, "_fingerprint", None), "__self__", None) is not self for stream in streams):
+            raise ConfigError("streams: expected streams of this model, got others; step each with the model that made it")
+        return type(streams[0]).push_all(streams, samples) if streams else []
 
     @final
     def export(self, path: PathLike, to: str = "c", *, name: str | None = None) -> Exported:

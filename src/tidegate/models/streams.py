@@ -7,7 +7,7 @@ history so far. It belongs to one thread; the model behind it is shared by any n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any, Generic, TypeVar, final
 
@@ -108,6 +108,11 @@ class ModelStream(ABC, Generic[S, A]):
             return self._restarted()
         self._steps += 1
         return answer
+
+    @classmethod
+    def push_all(cls: type[T], streams: Sequence[T], samples: Sequence[Any]) -> list[Any]:
+        """A sample into each of different streams of one model; the answers of pushing each. A task may do it at once."""
+        return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
 
     @final
     def reset(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, final
 
 import numpy as np
@@ -81,20 +81,57 @@ class TextStream(ModelStream[str, Next]):
     def _read(self, code: int) -> None:
         self._logits[:] = self._push({"tokens": (code,)})["logits"]
 
+    @classmethod
+    def push_all(cls, streams: Sequence[TextStream], samples: Sequence[str]) -> list[Next]:
+        """All at once, token by token. A sample that a stream rejects is refused before any is stepped."""
+        pieces: list[str | None] = []
+        for stream, sample in zip(streams, samples, strict=True):
+            try:
+                pieces.append(readable(sample))
+            except BadSample:
+                if stream.on_bad == "reject":
+                    stream.push(sample)  # which raises
+                pieces.append(None)
+        good = [(stream, stream._begun(piece)) for stream, piece in zip(streams, pieces, strict=True) if piece is not None]
+        for at in range(max((len(codes) for _, codes in good), default=0)):
+            together = [(stream, codes[at]) for stream, codes in good if at < len(codes)]
+            said = together[0][0]._plan.step_rows([stream._state for stream, _ in together], [code for _, code in together])
+            for row, (stream, code) in enumerate(together):
+                stream._foreseen(code)
+                if said is None:
+                    stream._read(code)
+                else:
+                    stream._logits[:] = said[row]
+        for stream, _ in good:
+            stream._steps += 1
+        return [
+            stream.push(sample) if piece is None else stream._nothing()
+            for stream, sample, piece in zip(streams, samples, pieces, strict=True)
+        ]
+
     def _taken(self, sample: str) -> Next:
-        tokens = self._core.tokenizer.cut(readable(sample))
-        self._last = 0.0
-        for token, code in zip(tokens, self._core.tokenizer.codes([tokens])[0].tolist(), strict=True):
-            if code == START:
-                self._sums[3] += 1
-            else:
-                nats = float(language_fit.surprise(self._logits[None], np.array([code]))[0])
-                self._last += nats
-                self._sums[0] += nats
-                self._sums[2] += len(token)
-            self._sums[1] += 1
+        for code in self._begun(readable(sample)):
+            self._foreseen(code)
             self._read(code)
         return self._nothing()
+
+    def _begun(self, piece: str) -> list[int]:
+        """The codes of a piece, which begins here."""
+        tokenizer = self._core.tokenizer
+        tokens = tokenizer.cut(piece)
+        self._last = 0.0
+        self._sums[2] += sum(len(token) for token in tokens if tokenizer.knows(token))
+        return [int(code) for code in tokenizer.codes([tokens])[0]]
+
+    def _foreseen(self, code: int) -> None:
+        """Count how well the next code was foreseen."""
+        self._sums[1] += 1
+        if code == START:
+            self._sums[3] += 1
+            return
+        nats = float(language_fit.surprise(self._logits[None], np.array([code]))[0])
+        self._last += nats
+        self._sums[0] += nats
 
     def _nothing(self) -> Next:
         return Next(self._last, probabilities([self._logits[None].astype(np.float64)], 1.0)[0], self._core.tokenizer.tokens)

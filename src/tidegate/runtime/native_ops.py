@@ -36,10 +36,11 @@ class NativeOps(ArrayOps):
         self._recurrent: dict[str, tuple[_Layer, ...]] = {}
         # By ids of weight and bias, which are kept beside their layout so that no other array can take those ids.
         self._linear: dict[tuple[int, int], tuple[Array, Array | None, native.PackedLinear]] = {}
+        self._stacks: dict[tuple[str, int, int], tuple[object, object, native.Stack]] = {}  # likewise
 
     def __getstate__(self) -> dict[str, object]:
         """A copy, in this process or another, lays its weights out anew: kernels differ from processor to processor."""
-        return {"_frozen": self._frozen, "_recurrent": {}, "_linear": {}}
+        return {"_frozen": self._frozen, "_recurrent": {}, "_linear": {}, "_stacks": {}}
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         """`x @ weight.T + bias`, each output summed from the bias over k = 0..K-1."""
@@ -189,9 +190,17 @@ def single_steps(
     ops: NativeOps, block: Recurrent, weights: Mapping[str, Array], vectors: Array | None = None,
     linear: tuple[Array, Array | None] | None = None,
 ) -> native.Stack:  # fmt: skip
-    """A block in one direction for single steps. vectors: (V, I) dense, an embedding. linear: weight and bias of what follows."""
-    layers = [layer._packed for layer in ops._layers(block, weights)]
-    return native.Stack(layers, vectors, None if linear is None else ops._packed_linear(*linear))
+    """A block in one direction for single steps; one for all streams of a net.
+
+    Args:  vectors: (V, I) dense, an embedding; linear: weight and bias of what follows; both the net's own arrays.
+    """
+    key = block.name, id(vectors), id(None if linear is None else linear[0])
+    found = ops._stacks.get(key)
+    if found is None:  # as for layers, one of two equal results stays
+        layers = [layer._packed for layer in ops._layers(block, weights)]
+        made = native.Stack(layers, vectors, None if linear is None else ops._packed_linear(*linear))
+        found = ops._stacks.setdefault(key, (vectors, linear, made))
+    return found[2]
 
 
 def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:

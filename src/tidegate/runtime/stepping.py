@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from tidegate import native
 from tidegate.blocks import graph
 from tidegate.blocks.weights import Floats
 from tidegate.errors import TaskError
@@ -94,6 +95,29 @@ class Plan:
 
         return push
 
+    def step_rows(self, states: Sequence[State], codes: Sequence[int]) -> Floats | None:
+        """One code into each of many different states at once, for a net that is one call of the core; None for any other.
+
+        Returns: (N, V) logits, of the same bits as pushing each.
+        """
+        if self._chain is None:
+            return None
+        _, read, out = self._chain
+        y = np.empty((len(states), out.output_size), self._dtype)
+        held = [(state[f"{read.name}.h"], state.get(f"{read.name}.c")) for state in states]
+        native.step_codes(self._stack(), held, np.array(codes, np.int64), y)
+        return y
+
+    def _stack(self) -> native.Stack:
+        """The whole of a chain."""
+        assert self._chain is not None
+        assert isinstance(self.net.ops, NativeOps)
+        embed, read, out = self._chain
+        weights = self.net.weights
+        own = {name: weights[f"{read.name}.{name}"] for name in read.parameters()}
+        linear = weights[weight_name(out, "weight")], weights.get(f"{out.name}.bias")
+        return single_steps(self.net.ops, read, own, weights[weight_name(embed, "weight")], linear)
+
     def _fields(self) -> list[Field]:
         found, widths = [], self.net.spec.widths()
         little = self._dtype.newbyteorder("<").str
@@ -107,12 +131,7 @@ class Plan:
 
     def _bound_chain(self, embed: Embed, read: Recurrent, out: Linear, state: State) -> Push:
         """All of a language model in one call of the core."""
-        ops, weights = self.net.ops, self.net.weights
-        assert isinstance(ops, NativeOps)
-        own = {name: weights[f"{read.name}.{name}"] for name in read.parameters()}
-        linear = weights[weight_name(out, "weight")], weights.get(f"{out.name}.bias")
-        stack = single_steps(ops, read, own, weights[weight_name(embed, "weight")], linear)
-        y = np.empty(out.output_size, self._dtype)
+        stack, y = self._stack(), np.empty(out.output_size, self._dtype)
         parts = [state[f"{read.name}.{part}"] for part in read.state()]
         step = stack.stepper(parts[0], parts[1] if len(parts) > 1 else None, y)
         said, port = {out.name: y}, embed.inputs[0]
