@@ -31,7 +31,7 @@ def unsteppable(block: Block, *, pools: bool) -> str | None:
     if isinstance(block, Recurrent) and len(block.inputs) == 2:
         return "starts at a state that other blocks give: use run() on whole sequences"
     if isinstance(block, Last) and block.both:
-        return "joins the ends of two directions and reads the future: train with bidirectional=False, or use run() on whole sequences"
+        return "joins the ends of two directions and reads the future: train with bidirectional=False, or use run() on sequences"
     if isinstance(block, (Fold, Unfold)):
         return None if block.size == 1 else f"works on segments of {block.size} steps: use run() on whole sequences"
     if isinstance(block, (Recurrent, *BY_ITSELF)) or (pools and isinstance(block, (Last, Pool))):
