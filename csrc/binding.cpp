@@ -30,12 +30,15 @@ void check(tg_status status) {
 
 template <class P = const void *> P pointer(uintptr_t address) { return reinterpret_cast<P>(address); }
 
+/* The letter of a buffer's numbers, 0 for others. NumPy writes '=f' for arrays that are not aligned, which the core cannot read. */
+char kind_of(const Py_buffer &view) { return view.format && view.format[0] && !view.format[1] ? view.format[0] : char(0); }
+
 /* The numbers of a dense float32 or float64 array, held while this lives. Throws ValueError for another array or length. */
 class Dense {
  public:
   Dense(nb::handle array, const char *name, int64_t length) {
     if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) throw nb::python_error();
-    const char kind = view_.format && view_.format[0] && !view_.format[1] ? view_.format[0] : 0;
+    const char kind = kind_of(view_);
     if ((kind == 'f' || kind == 'd') && view_.len == length * view_.itemsize) return;
     PyBuffer_Release(&view_);
     throw nb::value_error((std::string(name) + ": expected " + std::to_string(length) + " numbers of float32 or float64").c_str());
@@ -251,7 +254,7 @@ class Stepper {
       PyErr_Clear();
       return false;
     }
-    const bool fits = view->ndim == 1 && view->shape && view->shape[0] == length && view->format && view->format[0] == (dtype_ == TG_F32 ? 'f' : 'd') && !view->format[1];
+    const bool fits = view->ndim == 1 && view->shape && view->shape[0] == length && kind_of(*view) == (dtype_ == TG_F32 ? 'f' : 'd');
     if (!fits) PyBuffer_Release(view);
     return fits;
   }

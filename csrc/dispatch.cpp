@@ -579,7 +579,8 @@ tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, v
 }
 
 tg_status tg_step_rows(const tg_stack *stack, int64_t rows, const void *x, const int64_t *codes, void *const *h, void *const *c, void *y) {
-  if (!stack || rows < 0 || (rows && (!h || !y)) || (x != nullptr) == (codes != nullptr) || (rows && (stack->layers[0].cell == TG_LSTM) != (c != nullptr)))
+  const bool both_or_none = (x != nullptr) == (codes != nullptr) && (x || (stack && stack->stack.embedding));
+  if (!stack || rows < 0 || (rows && (!h || !y)) || both_or_none || (rows && (stack->layers[0].cell == TG_LSTM) != (c != nullptr)))
     return rows == 0 && stack ? TG_OK : fail(TG_BAD_ARGUMENT, "steps: expected a stack, x or codes, h, y, and c of the LSTM alone, got NULL%s", "");
   const tg::Stack &s = stack->stack;
   for (int64_t r = 0; codes && r < rows; ++r)

@@ -337,6 +337,30 @@ template <class T> void check_stack(int cell, int32_t layers, int64_t input_size
     same = same && status == TG_OK && std::equal(y.begin(), y.end(), wanted.begin() + t * width);
   }
   expect(same && h == hn && (!cells || c == cn), name + ": steps have the bits of the sequence");
+  /* Three rows at once, each somewhere else, against one step of each. */
+  constexpr int64_t rows = 3;
+  std::vector<std::vector<T>> many_h, many_c, one_h, one_c;
+  std::vector<void *> h_at, c_at;
+  std::vector<T> rows_x, rows_y(static_cast<size_t>(rows * width)), one_y;
+  std::vector<int64_t> rows_said;
+  for (int64_t r = 0; r < rows; ++r) {
+    many_h.push_back(numbers(layers * hidden_size)), many_c.push_back(numbers(layers * hidden_size));
+    const int64_t t = (2 * r) % steps;
+    rows_x.insert(rows_x.end(), x.begin() + t * input_size, x.begin() + (t + 1) * input_size);
+    if (codes) rows_said.push_back(said[size_t(t)]);
+  }
+  one_h = many_h, one_c = many_c;
+  for (int64_t r = 0; r < rows; ++r) {
+    h_at.push_back(many_h[size_t(r)].data()), c_at.push_back(many_c[size_t(r)].data());
+    expect(tg_step(stack, codes ? nullptr : rows_x.data() + r * input_size, codes ? rows_said[size_t(r)] : -1, one_h[size_t(r)].data(),
+                   cells ? one_c[size_t(r)].data() : nullptr, y.data()) == TG_OK,
+           name + ": " + tg_message());
+    one_y.insert(one_y.end(), y.begin(), y.end());
+  }
+  expect(tg_step_rows(stack, rows, codes ? nullptr : rows_x.data(), codes ? rows_said.data() : nullptr, h_at.data(), cells ? c_at.data() : nullptr,
+                      rows_y.data()) == TG_OK,
+         name + ": " + tg_message());
+  expect(rows_y == one_y && many_h == one_h && many_c == one_c, name + ": rows at once have the bits of each alone");
   const std::vector<T> before = h;
   if (codes) expect(tg_step(stack, nullptr, codes, h.data(), cells, y.data()) == TG_BAD_ARGUMENT && h == before, name + ": a code too large is refused");
   tg_free_stack(stack);

@@ -85,6 +85,29 @@ def test_a_state_goes_on_in_the_next_run(told, tmp_path: Path) -> None:
     assert told("x\n", "mood", "--state", state)[0] == 2
 
 
+def test_a_header_may_stand_before_the_rows_of_every_run(told, place: Path, tmp_path: Path) -> None:
+    name, state = tg.load(place / "sea.safetensors").stream().targets[0], tmp_path / "s"
+    state.touch()  # an empty file stands for none
+    for count in (1, 2):
+        status, answers, _ = told(f"day,{name}\n2020-01-01,7\n", "sea", "--state", state)
+        assert (status, len(answers)) == (0, 1), count
+    status, answers, _ = told(f"abc\nday,{name}\n1,x\n1,7\n", "sea")
+    assert status == 1
+    assert ["error" in answer for answer in answers] == [True, True, False]
+    assert name in answers[0]["error"]
+
+
+def test_a_state_that_cannot_be_written_is_told_at_once(told, tmp_path: Path) -> None:
+    status, answers, _ = told("7\n", "sea", "--state", tmp_path / "nowhere" / "x.state")
+    assert (status, answers) == (2, [])
+
+
+def test_cells_that_no_row_has_are_refused(told) -> None:
+    status, answers, _ = told("1\n" + "[" + "1" * 400 + "]\n" + "a" * 200_000 + "\n2\n", "sea")
+    assert status == 1
+    assert ["error" in answer for answer in answers] == [False, True, True, False]
+
+
 @pytest.mark.parametrize(("policy", "count"), [("reject", 1), ("hold", 0), ("reset", 0)])
 def test_bad_rows_follow_the_policy(told, policy: str, count: int) -> None:
     status, answers, _ = told('10\nnan\n{"nothing": 1}\n[1, 2]\n{broken\n11\n', "sea", "--on-bad", policy)
@@ -121,20 +144,20 @@ def test_foreign_flags_and_tasks_are_refused(told, place: Path, cli: Cli) -> Non
     assert cli("stream", place / "nothing").status == 2
 
 
-@pytest.mark.parametrize("when", ["between samples", "at the start"])
-def test_sigterm_saves_the_state(told, place: Path, tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_the_state(told, place: Path, tmp_path: Path, number: signal.Signals) -> None:
     state = tmp_path / "now.state"
     command = [sys.executable, "-m", "tidegate", "stream", str(place / "sea.safetensors"), "--state", str(state)]
     running = subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert running.stdin is not None
     assert running.stdout is not None
-    count = 3 if when == "between samples" else 1
+    count = 3
     for value in NUMBERS[:count]:
         running.stdin.write(f"{value}\n")
         running.stdin.flush()
         assert "forecast" in json.loads(running.stdout.readline())  # answered at once, though the input goes on
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(60) == 0
+    running.send_signal(number)
+    assert running.wait(60) == (0 if number == signal.SIGTERM else 130)
     running.stdin.close(), running.stdout.close()
     _, rest, _ = told("".join(f"{value}\n" for value in NUMBERS[count:]), "sea", "--state", state)
     _, whole, _ = told("".join(f"{value}\n" for value in NUMBERS), "sea")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -247,6 +248,76 @@ def test_a_rejected_piece_steps_none_of_the_streams(language: tg.LanguageModel) 
     answers = language.step_many([first, holding], ["tick", "a\0"])
     assert holding.snapshot() == before
     assert same(answers[0], second.push("tick"))
+
+
+@pytest.mark.parametrize("kind", ["codes", "numbers", "pooled"])
+def test_a_network_of_torch_is_followed(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    read = torch.nn.GRU(3, 4, 2, batch_first=True)
+    vectors, out = torch.nn.Embedding(9, 3), torch.nn.Linear(4, 2)
+    parts = [vectors, read, out] if kind == "codes" else [read, out]
+    module = torch.nn.Module()
+    for index, part in enumerate(parts):
+        module.add_module(f"part{index}", part)
+    network = tg.from_torch(module, pool="mean" if kind == "pooled" else None)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 9, 6) if kind == "codes" else rng.normal(size=(6, 3)).astype(np.float32)
+    whole, stream = network.run(x[None]).y[0], network.stream()
+    for t in range(6):
+        wanted = network.run(x[None, : t + 1]).y[0] if kind == "pooled" else whole[t]
+        before = stream.snapshot()
+        again = network.stream(state=before)
+        np.testing.assert_array_equal(stream.push(x[t]), wanted)
+        np.testing.assert_array_equal(again.push(x[t]), wanted)
+    before = stream.snapshot()
+    for bad in (np.nan, [1.0, 2.0], "a", 9 if kind == "codes" else [np.inf, 0, 0], None):
+        with pytest.raises(tg.DataError, match="untouched"):
+            stream.push(bad)
+    assert stream.snapshot() == before
+
+
+def test_copies_by_python_are_copies(language: tg.LanguageModel) -> None:
+    stream = language.stream()
+    stream.push("tick")
+    before = stream.snapshot()
+    for made in (copy.copy(stream), copy.deepcopy(stream)):
+        made.push(" tock")
+        assert stream.snapshot() == before
+        assert same(made.copy().push("x"), made.push("x"))
+
+
+def test_a_snapshot_that_does_not_fit_leaves_the_stream_as_it_was() -> None:
+    stream = classifier().stream()
+    stream.push("a fine")
+    before = stream.snapshot()
+    bad = stream._schema().pack(stream._model_hash(), 1, {**stream._held(), "read": np.array([-5])})
+    with pytest.raises(tg.FormatError, match="fit together"):
+        stream.restore(bad)
+    assert stream.snapshot() == before
+    stream.restore(before)
+    assert stream.snapshot() == before
+
+
+def test_what_could_not_be_read_is_not_written(tagger: tg.Tagger) -> None:
+    stream = tagger.stream(2)
+    stream.push("x" * 5_000_000)
+    with pytest.raises(tg.ShapeError, match="at most"):
+        stream.snapshot()
+
+
+@pytest.mark.parametrize("units", ["byte", "word", "char"])
+def test_letters_are_counted_as_in_a_score(units: str) -> None:
+    model = tg.LanguageModel(units=units, hidden_size=8, steps=5, batch_size=2, window=8)
+    model.fit(["tick tock é, 1.5\n" * 60], progress=False)
+    stream = model.stream()
+    stream.push("tick é 1.5 zzz")
+    whole = model.score("tick é 1.5 zzz")
+    assert (stream.score.letters, stream.score.tokens, stream.score.unknown) == (whole.letters, whole.tokens, whole.unknown)
+
+
+def test_huge_numbers_are_refused(forecasters: dict[str, tg.Forecaster]) -> None:
+    with pytest.raises(tg.DataError, match="untouched"):
+        forecasters["window"].stream("0").push(10**400)
 
 
 def test_texts_in_a_snapshot_come_back() -> None:

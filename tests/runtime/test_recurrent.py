@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import time
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -368,7 +370,11 @@ def test_hostile_snapshots_are_refused() -> None:
     for other in (b"", b"x" * HEADER_BYTES, body + b"\0", "text", 7, [1]):
         with pytest.raises(FormatError, match="state"):
             own.stream(state=other)  # type: ignore[arg-type]
-    bad = own._schema.pack(own._hash, 3, {"state": np.full((2, 2, 8), np.nan)})
+    with pytest.raises(ShapeError, match="finite"):  # what could not be read is not written
+        own._schema.pack(own._hash, 3, {"state": np.full((2, 2, 8), np.nan)})
+    payload = np.full((2, 2, 8), np.nan, "<f4").tobytes()
+    head = body[:56] + struct.pack("<I", zlib.crc32(payload))
+    bad = head + struct.pack("<I", zlib.crc32(head)) + payload
     with pytest.raises(FormatError, match="finite"):
         own.stream(state=bad)
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from tidegate.cli.common import refuse_foreign
 from tidegate.data.vocabulary import cut_words
-from tidegate.errors import DataError, FormatError, TaskError
-from tidegate.files import write_atomic
+from tidegate.errors import ConfigError, DataError, FormatError, TaskError
+from tidegate.files import check_writable, write_atomic
 from tidegate.models import Forecaster, Tagger, load
 from tidegate.models.forecast_stream import Answer, ForecastStream
 from tidegate.models.streams import ModelStream
@@ -56,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     """An answer a line, flushed at once: JSON, of a tagger word, tag and probability. 1 where a sample was refused."""
     model = load(args.model)
     refuse_foreign(args, model.task, FOR)
+    if args.state is not None:
+        if isinstance(model, Tagger):
+            raise ConfigError("--state: a line is a whole sentence to a tagger, so there is nothing to go on from; leave it out")
+        check_writable(args.state)
     state = _read_state(args.state)
     if isinstance(model, Forecaster):
         stream: ModelStream[Any, Any] = model.stream(args.id, on_bad=args.on_bad, state=state)
@@ -71,28 +75,34 @@ def run(args: argparse.Namespace) -> int:
 
 @final
 class _Saved:
-    """Saves the stream's state at the end, whatever ended it; SIGTERM ends it between two samples.
+    """Saves the stream's state at the end, whatever ended it; SIGTERM and Ctrl-C end it between two samples.
 
     What was refused is counted, and what the state was saved to is not touched by a stream that never began.
     """
 
     def __init__(self, stream: ModelStream[Any, Any], path: str | None) -> None:
-        self._stream, self._path, self._busy, self._stop = stream, path, False, False
+        self._stream, self._path, self._busy, self._stop = stream, path, False, 0
         self.refused = 0
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Saved:
-        self._before = signal.signal(signal.SIGTERM, self._told)
+        self._before = {number: signal.signal(number, self._told) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        signal.signal(signal.SIGTERM, self._before)
-        if self._path is not None:
-            write_atomic(self._path, self._stream.snapshot())
+        self._busy = True  # a signal that comes now ends nothing that has not ended
+        try:
+            if self._path is not None:
+                write_atomic(self._path, self._stream.snapshot())
+        finally:
+            for number, before in self._before.items():
+                signal.signal(number, before)
+        if kind is _Stopped and self._stop == signal.SIGINT:
+            raise KeyboardInterrupt
         return kind is _Stopped
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        self._stop = True
+        self._stop = number
         if not self._busy:
             raise _Stopped
 
@@ -113,14 +123,14 @@ class _Saved:
 
 
 class _Stopped(BaseException):
-    """SIGTERM came."""
+    """A signal came."""
 
 
 def _follow(stream: ModelStream[Any, Any], saved: _Saved, *, whole_words: bool) -> None:
     if isinstance(stream, ForecastStream):
-        names: list[str] = []
+        rows = _Rows(stream)
         for line in _lines():
-            saved.done(lambda line=line: _sample(stream, line, names))  # type: ignore[misc]  # mypy does not infer such a lambda
+            saved.done(lambda line=line: rows.take(line))  # type: ignore[misc]  # mypy does not infer such a lambda
     elif isinstance(stream, TagStream):
         for line in _lines():
             saved.done(lambda line=line: _sentence(stream, line, whole_words=whole_words))  # type: ignore[misc]  # as above
@@ -128,7 +138,7 @@ def _follow(stream: ModelStream[Any, Any], saved: _Saved, *, whole_words: bool) 
         for line in _lines():
             saved.done(lambda line=line: _piece(stream, line))  # type: ignore[misc]  # as above
     else:
-        raise TaskError("stream: expected a model of a task that is streamed")
+        raise TaskError("stream: expected a model that `tidegate fit` wrote; a network of from_torch is followed in Python")
 
 
 def _lines() -> Iterator[str]:
@@ -144,22 +154,57 @@ def _lines() -> Iterator[str]:
         raise DataError(said) from error
 
 
-def _sample(stream: ForecastStream, line: str, names: list[str]) -> None:
-    """A row of the series: a number, several between commas, or JSON. names: of a header line, filled in when one is met."""
-    text = line.strip()
-    if not text:
-        return
-    row: Any
-    if text[0] in "{[" or text in ("NaN", "null"):
-        row = _json(text)
-    else:
-        cells = [cell.strip() for cell in next(csv.reader([text]))]
-        if not names and not stream.steps and all(not _is_number(cell) for cell in cells):
-            names += cells
+@final
+class _Rows:
+    """Lines as rows of a series: a number, several between commas, under a header or without one, or JSON."""
+
+    def __init__(self, stream: ForecastStream) -> None:
+        self._stream = stream
+        self._begun = False
+        self._names: list[str] = []  # of a header
+
+    def take(self, line: str) -> None:
+        """One line. Raises: DataError."""
+        text = line.strip()
+        if not text:
             return
-        numbers = [_number(cell) for cell in cells]
-        row = numbers if not names else _of_header(stream, names, numbers)
-    _say_forecast(stream, stream.push(row))
+        begun, self._begun = self._begun, True
+        if text[0] in "{[" or text in ("NaN", "null"):
+            row: Any = _json(text)
+        else:
+            cells = _cells(text)
+            if not begun and not any(_is_number(cell) for cell in cells):
+                self._header(cells)
+                return
+            row = self._row(cells)
+        _say_forecast(self._stream, self._stream.push(row))
+
+    def _header(self, cells: list[str]) -> None:
+        missing = [name for name in self._stream.targets if name not in cells]
+        if missing:
+            self._begun = False
+            raise DataError(
+                f"standard input: expected a number or a header with {', '.join(missing)} in the first line, got "
+                f"{', '.join(cells)[:60]!r}; mend the line"
+            )
+        self._names = cells
+
+    def _row(self, cells: list[str]) -> object:
+        if not self._names:
+            return [_number(cell) for cell in cells]
+        if len(cells) != len(self._names):
+            raise DataError(
+                f"standard input: expected {len(self._names)} cells, as the header has, got {len(cells)}; mend the line"
+            )
+        own = zip(self._names, cells, strict=True)
+        return {name: _number(cell) for name, cell in own if name in self._stream.targets}
+
+
+def _cells(text: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([text]))]
+    except csv.Error as error:
+        raise DataError(f"standard input: expected cells between commas, got {text[:60]!r} ({error}); mend the line") from None
 
 
 def _json(text: str) -> object:
@@ -172,12 +217,6 @@ def _json(text: str) -> object:
     return np.nan if found is None else found
 
 
-def _of_header(stream: ForecastStream, names: list[str], numbers: list[float]) -> dict[str, float]:
-    if len(numbers) != len(names):
-        raise DataError(f"standard input: expected {len(names)} cells, as the header has, got {len(numbers)}; mend the line")
-    return {name: value for name, value in zip(names, numbers, strict=True) if name in stream.targets}
-
-
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -187,11 +226,10 @@ def _is_number(cell: str) -> bool:
 
 
 def _number(cell: str) -> float:
-    """NaN for an empty cell; what is no number, such as a time stamp beside the targets, is NaN too where a header says so."""
-    try:
-        return float(cell) if cell else float("nan")
-    except ValueError:
-        return float("nan")
+    """NaN for an empty cell. Raises: DataError for what is no number."""
+    if not _is_number(cell):
+        raise DataError(f"standard input: expected a number, got {cell[:60]!r}; the state is untouched. Mend the line")
+    return float(cell) if cell else float("nan")
 
 
 def _say_forecast(stream: ForecastStream, answer: Answer) -> None:
@@ -215,6 +253,7 @@ def _sentence(stream: TagStream, line: str, *, whole_words: bool) -> None:
             _say(stream.push(word))
     except DataError:
         stream.reset()  # the next line is another sentence
+        print(flush=True)
         raise
     for given in stream.finish():
         _say(given)
@@ -239,7 +278,7 @@ def _piece(stream: ClassifyStream | TextStream, line: str) -> None:
         stream.reset()
         return
     else:
-        found = stream.push(line.rstrip("\r\n"))
+        found = stream.push(stream.between + line.rstrip("\r\n") if stream.steps else line.rstrip("\r\n"))
         said = {"label": found.label, "probability": found.probability}
     print(json.dumps(said, ensure_ascii=False), flush=True)
 
@@ -250,7 +289,7 @@ def _read_state(path: str | None) -> bytes | None:
         return None
     try:
         with Path(path).open("rb") as file:
-            return file.read(MOST_STATE + 1)
+            return file.read(MOST_STATE + 1) or None  # an empty file stands for none
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -28,6 +28,7 @@ from tidegate.tasks.evaluation import Forecasts
 from tidegate.tasks.forecast_windows import FrontEnd
 
 UNNAMED = "a series of no name"  # is no training series, so it has no learnt vector
+MOST_START = 1 << 40  # steps of a clock
 Fingerprint: TypeAlias = Callable[[], bytes]
 # of the running state before a push: samples seen, statistics, the phase that the push will change, its states
 _Before: TypeAlias = "tuple[int, tuple[Floats, Floats, Floats], int, list[npt.NDArray[np.floating]]]"
@@ -151,6 +152,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         target = np.asarray(arrays["target"], self._panel.target.dtype)
         if np.isinf(target).any():
             raise ValueError("its rows hold Inf")
+        if abs(int(np.asarray(arrays["starts"])[0])) > MOST_START:
+            raise ValueError("its clock is beyond any")
         panel = _with_rows(replace(self._panel, starts=np.asarray(arrays["starts"], self._panel.starts.dtype)), target)
         panel.times(0, len(target), self._core.plan.horizon)  # raises where no clock reaches that far
         if self._running is not None:
@@ -168,7 +171,7 @@ class ForecastStream(ModelStream[Row, Answer]):
             row = [row[name] for name in names]
         try:
             values = np.asarray(row, np.float64).reshape(-1)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"push: expected numbers, got {row!r}; the state is untouched") from error
         if values.shape != (len(names),):
             raise DataError(

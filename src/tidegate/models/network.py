@@ -19,6 +19,7 @@ from tidegate.errors import ConfigError, FormatError, ShapeError, TaskError
 from tidegate.files import PathLike
 from tidegate.models.base import FILE_FAULTS, Model, header_part, load_as
 from tidegate.models.nets_store import check_names, net_arrays, read_nets
+from tidegate.models.network_stream import NetworkStream
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.spec import spec_to_plain
 from tidegate.tasks.network import NetworkOptions, build_spec
@@ -106,6 +107,16 @@ class Network(Model):
         """The likeliest class of each row. Raises: as `predict_proba`."""
         found = self.predict_proba(x, lengths)
         return [(self.classes or ())[k] for k in found.argmax(1)]
+
+    def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> NetworkStream:
+        """Follow one sequence: `push` of a code, or of a step's numbers, gives the output after it, as `run` gives it.
+
+        Args:  on_bad: what NaN, Inf or a code that is none does: "reject", "hold" or "reset". state: a snapshot to go on from.
+        Raises: TaskError where the network reads the future; ConfigError, FormatError.
+        """
+        made = NetworkStream(self._net, self.options.codes, on_bad, self._fingerprint)
+        made.restore(state)
+        return made
 
     @classmethod
     def load(cls, path: PathLike) -> Network:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from typing import Any, Generic, TypeVar, final
 
 import numpy as np
@@ -123,9 +122,18 @@ class ModelStream(ABC, Generic[S, A]):
     @final
     def copy(self: T) -> T:
         """An independent stream at the same place."""
-        made = copy(self)
+        made = self.__class__.__new__(self.__class__)
+        made.__dict__.update(self.__dict__)
         made._copied()
         return made
+
+    @final
+    def __copy__(self: T) -> T:
+        return self.copy()
+
+    @final
+    def __deepcopy__(self: T, memo: object) -> T:
+        return self.copy()  # the model behind a stream is shared
 
     @final
     def snapshot(self) -> bytes:
@@ -138,12 +146,13 @@ class ModelStream(ABC, Generic[S, A]):
         if state is None:
             return
         found = self._schema().unpack(state, self._model_hash())
+        made = self.copy()
         try:
-            self._hold(found.arrays)
+            made._hold(found.arrays)
         except FILE_FAULTS as error:
-            self.reset()
             raise FormatError(f"state: its content does not fit together ({error}); start a new stream") from error
-        self._steps = found.steps
+        made._steps = found.steps
+        self.__dict__.update(made.__dict__)
 
     def _schema(self) -> Schema:
         return Schema(self._kind, self._fields())

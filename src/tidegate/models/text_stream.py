@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.data.vocabulary import Codes
 from tidegate.decode.labels import Floats, probabilities
-from tidegate.errors import DataError
+from tidegate.errors import DataError, TaskError
 from tidegate.models import classify_fit, language_fit
 from tidegate.models.language_score import Score
 from tidegate.models.streams import Arrays, BadSample, ModelStream, packed_texts, text_field, unpacked_texts
@@ -120,7 +120,7 @@ class TextStream(ModelStream[str, Next]):
         tokenizer = self._core.tokenizer
         tokens = tokenizer.cut(piece)
         self._last = 0.0
-        self._sums[2] += sum(len(token) for token in tokens if tokenizer.knows(token))
+        self._sums[2] += len(piece) - sum(len(token) for token in tokens if not tokenizer.knows(token))
         return [int(code) for code in tokenizer.codes([tokens])[0]]
 
     def _foreseen(self, code: int) -> None:
@@ -163,10 +163,14 @@ class ClassifyStream(ModelStream[str, Sorted]):
 
     Characters and bytes are pushed in pieces of any length; of words, what is pushed are whole words (the pieces count as if
     blanks stood between them).
-    Raises: TaskError where the net reads the future.
+    Raises: TaskError where the net reads the future, and for byte pairs.
     """
 
     def __init__(self, core: classify_fit.Core, on_bad: str, fingerprint: Callable[[], bytes]) -> None:
+        if core.options.units == "bpe":
+            raise TaskError(
+                "stream: which byte pairs a text has depends on what follows; train the model with units 'word', 'char' or 'byte'"
+            )
         super().__init__("classify", on_bad, fingerprint)
         self._core, self._plans = core, [Plan(net) for net in core.nets]
         self._counts = core.linear is not None and core.linear.share > 0
@@ -199,6 +203,11 @@ class ClassifyStream(ModelStream[str, Sorted]):
         if self._counts:
             self._tokens += tokens
         return self._nothing()
+
+    @property
+    def between(self) -> str:
+        """What stands between two lines of a text: of words nothing needs to."""
+        return " " if self._core.tokenizer.units in ("char", "byte") else ""
 
     def _codes(self, tokens: list[str]) -> list[int]:
         found: Codes = self._core.tokenizer.codes([tokens])[0]

@@ -58,7 +58,7 @@ class Recurrent:
     """
 
     def __init__(self, cell: str, weights: Mapping[str, npt.ArrayLike]) -> None:
-        if cell not in CELLS:
+        if not isinstance(cell, str) or cell not in CELLS:
             raise ConfigError(f"cell: expected rnn, rnn_relu, lstm or gru, got {cell!r}; {nearest(str(cell), CELLS)}")
         arrays = _arrays(weights)
         self.block = _block(CELLS[cell], arrays)
@@ -134,7 +134,7 @@ class Recurrent:
         Raises: ShapeError; ConfigError for a stream of another layer or one twice; DataError for NaN or Inf in the sample of a
             stream that rejects it: no stream is stepped then.
         """
-        given = np.ascontiguousarray(_numbers("x", x, self._dtype))
+        given = np.require(_numbers("x", x, self._dtype), requirements=["C", "A"])
         if given.shape != (len(streams), self.input_size):
             raise ShapeError(f"x: expected a row for each stream, {(len(streams), self.input_size)}, got {given.shape}")
         y = self._output(out, (len(streams), self.hidden_size))
@@ -195,9 +195,9 @@ class Recurrent:
         if out is None:
             return np.empty(shape, self._dtype)
         fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == self._dtype
-        if not fits or not out.flags.c_contiguous or not out.flags.writeable:
+        if not fits or not out.flags.c_contiguous or not out.flags.writeable or not out.flags.aligned:
             got = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise ShapeError(f"out: expected a dense, writable array {shape} of {self._dtype}, got {got}")
+            raise ShapeError(f"out: expected a dense, aligned, writable array {shape} of {self._dtype}, got {got}")
         return out
 
 
@@ -243,6 +243,12 @@ class LayerStream:
         made = LayerStream(self._layer, self._policy)
         made._state[:], made._core.steps = self._state, self._core.steps
         return made
+
+    def __copy__(self) -> LayerStream:
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> LayerStream:
+        return self.copy()  # the layer is shared
 
     def snapshot(self) -> bytes:
         """The state as bytes that `Recurrent.stream(state=...)` goes on from, in this process or another: runtime/snapshot."""
@@ -301,7 +307,7 @@ def _numbers(what: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> Floats:
             raise TypeError(f"values of {array.dtype}")
         with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
             return array.astype(dtype, copy=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ShapeError(f"{what}: expected an array of numbers, got {error}") from error
 
 

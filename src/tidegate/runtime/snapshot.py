@@ -76,7 +76,12 @@ class Schema:
             if array.ndim != len(field.shape) or any(n not in (None, m) for n, m in zip(field.shape, array.shape, strict=True)):
                 raise ShapeError(f"snapshot: expected {field.name} of {field.shape}, got {array.shape}")
             if field.shape and field.shape[0] is None:
+                if len(array) > field.most:
+                    got = f"{len(array):,}; reset the stream, or push less"
+                    raise ShapeError(f"snapshot: expected at most {field.most:,} of {field.name}, got {got}")
                 parts.append(struct.pack("<Q", len(array)))
+            if field.finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ShapeError(f"snapshot: expected finite numbers in {field.name}, got NaN or Inf; reset the stream")
             parts.append(array.tobytes())
         payload = b"".join(parts)
         head = _HEADER.pack(MAGIC, VERSION, 0, model[:16], self.hash, steps, len(payload), zlib.crc32(payload))
@@ -123,8 +128,8 @@ class Schema:
         payload = body[HEADER_BYTES:]
         if length != len(payload) or crc != zlib.crc32(payload):
             raise _fault(f"its header announces {length:,} bytes with another checksum, {len(payload):,} are there")
-        if steps >= 1 << 63:
-            raise _fault(f"expected fewer than 2^63 steps, got {steps}")
+        if steps >= 1 << 62:
+            raise _fault(f"expected fewer than 2^62 steps, got {steps}")
         return steps, payload
 
 

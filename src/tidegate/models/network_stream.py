@@ -1,0 +1,92 @@
+"""A bare network followed step by step. In: a code, or a step's numbers. Out: what the network says of the steps so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.blocks.weights import Floats
+from tidegate.errors import DataError
+from tidegate.models.streams import Arrays, BadSample, ModelStream
+from tidegate.runtime.predictor import Predictor
+from tidegate.runtime.snapshot import Field
+from tidegate.runtime.stepping import Plan
+
+Step: TypeAlias = "int | npt.ArrayLike"
+
+
+@final
+class NetworkStream(ModelStream[Step, Floats]):
+    """One sequence through a `Network`: a push of a code, or of (I,) numbers, gives (C,), the output after that step.
+
+    Args:  codes: how many there are; 0: steps are numbers.
+    Raises: TaskError where the network reads the future.
+    """
+
+    def __init__(self, net: Predictor, codes: int, on_bad: str, fingerprint: Callable[[], bytes]) -> None:
+        super().__init__("network", on_bad, fingerprint)
+        self._plan, self._codes = Plan(net), codes
+        self._dtype = net.initial_state().dtype
+        self._width = net.spec.widths()[net.spec.outputs[0]]
+        self._blank()
+
+    @property
+    def cost(self) -> str:
+        """What a push costs."""
+        return f"O(1): {self._plan.net.spec.state_size()} floats of carried state"
+
+    def _blank(self) -> None:
+        self._state = self._plan.start()
+        self._last = np.zeros(self._width, self._dtype)
+        self._push = self._plan.bind(self._state)
+
+    def _taken(self, sample: Step) -> Floats:
+        spec = self._plan.net.spec
+        said = self._push({spec.inputs[0].name: self._code(sample) if self._codes else self._numbers(sample)})
+        self._last[:] = said[spec.outputs[0]]
+        return self._nothing()
+
+    def _code(self, sample: Step) -> tuple[int]:
+        if isinstance(sample, (bool, np.bool_)) or not isinstance(sample, (int, np.integer)):
+            raise DataError(f"push: expected a code, got {type(sample).__name__}; the state is untouched")
+        if not 0 <= sample < self._codes:
+            raise BadSample(f"expected a code from 0 to {self._codes - 1}, got {sample}")
+        return (int(sample),)
+
+    def _numbers(self, sample: Step) -> Floats:
+        size = self._plan.net.spec.inputs[0].size
+        try:
+            given = np.asarray(sample)
+            if given.dtype.kind not in "fiub":
+                raise TypeError(f"values of {given.dtype}")
+            with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
+                step = given.astype(self._dtype)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise DataError(f"push: expected ({size},) numbers, got {error}; the state is untouched") from error
+        if step.shape != (size,):
+            raise DataError(f"push: expected ({size},) numbers, got {step.shape}; the state is untouched")
+        if not np.isfinite(step).all():
+            raise BadSample(f"expected finite numbers, got {step.tolist()}")
+        return step
+
+    def _nothing(self) -> Floats:
+        return self._last.copy()
+
+    def _fields(self) -> tuple[Field, ...]:
+        return (*self._plan.fields, Field("last", self._dtype.newbyteorder("<").str, (self._width,)))
+
+    def _held(self) -> Arrays:
+        return {**self._state, "last": self._last}
+
+    def _hold(self, arrays: Arrays) -> None:
+        self._state = {f.name: np.array(arrays[f.name]) for f in self._plan.fields}
+        self._last = np.array(arrays["last"], self._dtype)
+        self._push = self._plan.bind(self._state)
+
+    def _copied(self) -> None:
+        self._state = {name: value.copy() for name, value in self._state.items()}
+        self._last = self._last.copy()
+        self._push = self._plan.bind(self._state)
