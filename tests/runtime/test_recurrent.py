@@ -217,6 +217,19 @@ def test_a_bad_sample_cannot_poison_a_stream(bad: float) -> None:
     assert streams[0].steps == 1  # none was stepped
 
 
+def test_sequences_with_what_is_no_number_are_refused() -> None:
+    own = layer()
+    x = np.zeros((2, 4, 3))
+    x[1, 2, 0] = np.nan
+    with pytest.raises(DataError, match="row 1 at step 2"):
+        own.run(x)
+    assert np.isfinite(own.run(x, lengths=[4, 2])[0]).all()  # padding is not read
+    with pytest.raises(ShapeError, match="state"):
+        own.run(x[0], ("a", "b"))  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="state"):
+        own.run(x[0], ([[1.0], [1.0, 2.0]], 3))  # type: ignore[arg-type]
+
+
 def test_outputs_go_where_they_are_wanted() -> None:
     own = layer()
     stream, out = own.stream(), np.full(8, 7.0, np.float32)

@@ -96,7 +96,7 @@ class Recurrent:
             is on the right and not read, y is 0 there.
         Returns: y (T, D*H) or (B, T, D*H), and the state after the last valid step: h (L*D, B, H), of the LSTM (h, c), without B
             where x has none.
-        Raises: ShapeError.
+        Raises: ShapeError; DataError for NaN or Inf before a row's end.
         """
         given = _numbers("x", x, self._dtype)
         if given.ndim not in (2, 3) or given.shape[-1] != self.input_size:
@@ -105,6 +105,7 @@ class Recurrent:
         batch = given[None] if single else given
         began = None if state is None else self._packed(state, len(batch), single=single)
         known = None if lengths is None else {"x": np.atleast_1d(np.asarray(lengths))}
+        _refuse_bad(batch, None if known is None else known["x"])
         ran = self._net.run({"x": batch}, began, known)
         y = ran.outputs[NAME]
         parts = [self._net.state_parts(ran.state)[f"{NAME}.{part}"] for part in self._parts]
@@ -182,13 +183,13 @@ class Recurrent:
 
     def _packed(self, state: State, batch: int, *, single: bool) -> Floats:
         """(B, S) of PyTorch's states. Raises: ShapeError."""
-        parts = state if isinstance(state, tuple) else (state,)
+        parts = tuple(_numbers("state", part, self._dtype) for part in (state if isinstance(state, tuple) else (state,)))
         rows = self.block.state()["h"]
         expected = rows if single else (rows[0], batch, rows[1])
         if len(parts) != len(self._parts) or any(np.shape(part) != expected for part in parts):
             got = ", ".join(str(np.shape(part)) for part in parts)
             raise ShapeError(f"state: expected {' and '.join(self._parts)} of {expected}, got {got}; pass on what run() returned")
-        own = [np.asarray(part, self._dtype).reshape(rows[0], batch, rows[1]).swapaxes(0, 1) for part in parts]
+        own = [part.reshape(rows[0], batch, rows[1]).swapaxes(0, 1) for part in parts]
         return np.concatenate([part.reshape(batch, -1) for part in own], 1)
 
     def _output(self, out: Floats | None, shape: tuple[int, ...]) -> Floats:
@@ -289,6 +290,18 @@ def _slowly(layer: Recurrent, policy: OnBad, core: Any, x: object, out: object) 
         core.state[:], core.steps = 0, 0
     y[:] = core.state[0, -1]  # what the top layer said last
     return y
+
+
+def _refuse_bad(batch: Floats, lengths: npt.NDArray[Any] | None) -> None:
+    """Raises: DataError for NaN or Inf that would be read."""
+    bad = ~np.isfinite(batch).all(-1)
+    if lengths is not None and lengths.shape == bad.shape[:1] and lengths.dtype.kind in "iu":
+        bad &= np.arange(bad.shape[1]) < lengths[:, None]
+    if bad.any():
+        row, step = np.argwhere(bad)[0].tolist()
+        raise DataError(
+            f"x: expected finite numbers, got NaN or Inf in row {row} at step {step}; mend the input, or give lengths"
+        )
 
 
 def _refused(sample: Floats, what: str) -> DataError:
