@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """An answer a line, flushed at once: JSON, of a tagger word, tag and probability. 1 where a sample was refused."""
     model = load(args.model)
     refuse_foreign(args, model.task, FOR)
+    if model.task not in ("forecast", "tag", "classify", "generate", "translate"):
+        raise TaskError(f"a model for {model.task!r} is followed in Python, with model.stream(); name one of `tidegate fit`")
     if args.state is not None:
         if isinstance(model, Tagger):
             raise ConfigError("--state: a line is a whole sentence to a tagger, so there is nothing to go on from; leave it out")
@@ -137,8 +139,6 @@ def _follow(stream: ModelStream[Any, Any], saved: _Saved, *, whole_words: bool) 
     elif isinstance(stream, (ClassifyStream, TextStream)):
         for line in _lines():
             saved.done(lambda line=line: _piece(stream, line))  # type: ignore[misc]  # as above
-    else:
-        raise TaskError("stream: expected a model that `tidegate fit` wrote; a network of from_torch is followed in Python")
 
 
 def _lines() -> Iterator[str]:
