@@ -150,6 +150,23 @@ class Packed {
     check(tg_pack(&layer, &packed_));
     size_ = double(layer.hidden_size) * double(layer.input_size + layer.hidden_size) * 4.0;
   }
+  /* In whole numbers: a tuple a direction of the addresses of weight_ih, weight_hh, scale_ih, scale_hh, bias_ih, bias_hh, then shift
+   * and x_exponent. */
+  Packed(int cell, int64_t inputs, int64_t units, nb::list directions) {
+    tg_layer8 layer = {};
+    layer.cell = cell, layer.directions = int32_t(nb::len(directions)), layer.input_size = inputs, layer.hidden_size = units;
+    if (layer.directions != 1 && layer.directions != 2) throw nb::value_error("directions: expected 1 or 2");
+    for (int d = 0; d < layer.directions; ++d) {
+      PyObject *own = nb::handle(directions[size_t(d)]).ptr();
+      if (!PyTuple_Check(own) || PyTuple_GET_SIZE(own) != 8) throw nb::value_error("directions: expected tuples of 8 numbers");
+      layer.weight_ih[d] = address<const int8_t *>(own, 0), layer.weight_hh[d] = address<const int8_t *>(own, 1);
+      layer.scale_ih[d] = address<const int32_t *>(own, 2), layer.scale_hh[d] = address<const int32_t *>(own, 3);
+      layer.bias_ih[d] = address<const int32_t *>(own, 4), layer.bias_hh[d] = address<const int32_t *>(own, 5);
+      layer.shift[d] = int32_t(whole(own, 6)), layer.x_exponent[d] = int32_t(whole(own, 7));
+    }
+    check(tg_pack8(&layer, &packed_));
+    size_ = double(units) * double(inputs + units) * 4.0;
+  }
   ~Packed() { tg_unpack(packed_); }
   Packed(const Packed &) = delete;
   Packed &operator=(const Packed &) = delete;
@@ -165,6 +182,10 @@ class PackedLinear {
  public:
   PackedLinear(int dtype, int64_t n, int64_t k, uintptr_t w, uintptr_t b) : size_(double(n) * double(k)) {
     check(tg_pack_linear(dtype, n, k, pointer(w), pointer(b), &packed_));
+  }
+  PackedLinear(int64_t n, int64_t k, uintptr_t w, uintptr_t scale, uintptr_t bias, int shift, int x_exponent, int y_exponent) : size_(double(n) * double(k)) {
+    const tg_linear8 linear = {n, k, pointer<const int8_t *>(w), pointer<const int32_t *>(scale), pointer<const int32_t *>(bias), shift, x_exponent, y_exponent};
+    check(tg_pack_linear8(&linear, &packed_));
   }
   ~PackedLinear() { tg_unpack_linear(packed_); }
   PackedLinear(const PackedLinear &) = delete;
@@ -380,8 +401,10 @@ void generic_backward(nb::handle call, nb::handle extras, uintptr_t reserve, uin
 NB_MODULE(_native, m) {
   nb::set_leak_warnings(false); /* a model that lives until the interpreter's end is no leak */
   nb::exception<NoIsa>(m, "NoIsa", PyExc_RuntimeError);
-  nb::class_<Packed>(m, "Packed").def(nb::init<nb::handle>());
-  nb::class_<PackedLinear>(m, "PackedLinear").def(nb::init<int, int64_t, int64_t, uintptr_t, uintptr_t>());
+  nb::class_<Packed>(m, "Packed").def(nb::init<nb::handle>()).def(nb::init<int, int64_t, int64_t, nb::list>());
+  nb::class_<PackedLinear>(m, "PackedLinear")
+      .def(nb::init<int, int64_t, int64_t, uintptr_t, uintptr_t>())
+      .def(nb::init<int64_t, int64_t, uintptr_t, uintptr_t, uintptr_t, int, int, int>());
   nb::class_<Stack>(m, "Stack")
       .def(nb::init<nb::list, int64_t, uintptr_t, nb::handle>(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
       .def("step_x", [](const Stack &stack, uintptr_t h, uintptr_t c, uintptr_t y, uintptr_t x) { stack.step(x, -1, h, c, y); })

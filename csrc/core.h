@@ -163,10 +163,28 @@ struct Stack {
 };
 inline int64_t step_work(const Stack &s) { return (2 + s.count) * s.layers[0].h_row; } /* numbers of a step's own memory */
 
-/* One build of the kernels. */
+/* Int8 weights [rows, size] laid out for int8.h; rows: each gate's units padded to 16. */
+struct Product8 {
+  int64_t rows, size, row; /* row: size padded to 32 */
+  bool dotted;             /* the processor multiplies bytes four at a time */
+  int8_t *weights;
+  int32_t *low, *scale, *bias; /* [rows] -8192 times a row's sum; what takes its products to whole units, 2^shift times; biases */
+};
+struct Layer8 {
+  int32_t cell, shift, x_exponent;
+  int64_t input_size, hidden_size, unit_row;
+  Product8 x, h;
+};
+struct Linear8 {
+  int32_t shift, x_exponent, y_exponent;
+  int64_t outputs;
+  Product8 product;
+};
+
 /* Doubles of work that a conditional random field needs. */
 inline int64_t crf_work(int64_t t, int64_t k) { return 3 * k * k + 2 * t * k + 4 * k; }
 
+/* One build of the kernels. */
 struct Kernels {
   const char *name;
   int lanes[2]; /* of TG_F32, TG_F64 */
@@ -189,6 +207,11 @@ struct Kernels {
   void (*generic_forward)(GenericJob *, int rank);
   void (*generic_backward)(GenericJob *, int rank);
   int64_t (*generic_scratch_bytes)(const GenericJob &, const Group &, bool backward);
+  void (*pack8)(const Product8 &to, const int8_t *w, int64_t gates, int64_t units);
+  int64_t (*work8)(const Layer8 &); /* bytes */
+  int64_t (*linear_work8)(const Linear8 &);
+  void (*forward8)(const Layer8 &, int64_t steps, const float *x, int64_t x_step, float *h, float *c, float *y, int64_t y_step, char *work);
+  void (*linear8)(const Linear8 &, int64_t m, const float *x, int64_t x_row, float *y, int64_t y_row, char *work);
 };
 
 }  // namespace tg

@@ -317,10 +317,15 @@ template <class T> int64_t drawn(int64_t n, const T *logits, const uint8_t *forb
 }  // namespace
 
 struct tg_packed {
-  const Kernels *kernels;
-  tg_layer layer;
-  tg::Weights weights[2];
-  char *memory;
+  struct Eight {
+    tg::Layer8 layers[2];
+  };
+  const Kernels *kernels = nullptr;
+  tg_layer layer = {};
+  tg::Weights weights[2] = {};
+  char *memory = nullptr;
+  std::unique_ptr<Eight> eight; /* in whole numbers; the weights are then unused */
+  ~tg_packed() { std::free(memory); }
 };
 
 struct tg_packed_linear {
@@ -328,7 +333,10 @@ struct tg_packed_linear {
   int32_t dtype;
   int64_t n, k;
   char *memory;
+  std::unique_ptr<tg::Linear8> eight; /* in whole numbers */
 };
+
+#include "int8_entry.h"
 
 namespace {
 
@@ -344,6 +352,7 @@ tg_status forward(const tg_layer *layer, const tg_packed *packed, const tg_outpu
                  packed->layer.directions != layer->directions || packed->layer.input_size != layer->input_size ||
                  packed->layer.hidden_size != layer->hidden_size))
     return fail(TG_BAD_ARGUMENT, "packed: expected the layer's cell, dtype, sizes and instruction set (%s)", k->name);
+  if (packed && packed->eight) return layer->batch ? forward_of_eight(*layer, *packed, *out) : TG_OK;
   return guarded([&] {
     const int threads = tg::get_threads();
     Rows rows;
@@ -437,8 +446,6 @@ tg_status tg_pack(const tg_layer *layer, tg_packed **packed) {
 }
 
 void tg_unpack(tg_packed *packed) {
-  if (!packed) return;
-  std::free(packed->memory);
   delete packed;
 }
 
@@ -450,7 +457,7 @@ tg_status tg_pack_linear(int32_t dtype, int64_t n, int64_t k, const void *w, con
                 (long long)k);
   const int64_t outputs = (n + build->lanes[dtype] - 1) / build->lanes[dtype] * build->lanes[dtype];
   return guarded([&] {
-    auto made = std::make_unique<tg_packed_linear>(tg_packed_linear{build, dtype, n, k, nullptr});
+    auto made = std::make_unique<tg_packed_linear>(tg_packed_linear{build, dtype, n, k, nullptr, nullptr});
     const size_t bytes = size_t(tg::round_up(outputs * (k + 1) * 8 + 64));
     made->memory = static_cast<char *>(std::aligned_alloc(64, bytes));
     if (!made->memory) return fail(TG_NO_MEMORY, "linear: expected %zu bytes, got none", bytes);
@@ -468,6 +475,7 @@ void tg_unpack_linear(tg_packed_linear *packed) {
 
 tg_status tg_linear_packed(int64_t m, const void *x, int64_t x_row, const tg_packed_linear *packed, void *y, int64_t y_row) {
   if (!packed || m < 0) return fail(TG_BAD_ARGUMENT, "linear: expected packed weights and at least 0 rows, got %lld rows", (long long)m);
+  if (packed->eight) return linear_of_eight(m, static_cast<const float *>(x), x_row, *packed, static_cast<float *>(y), y_row);
   struct Rows {
     int64_t m;
     const char *x;
@@ -503,6 +511,19 @@ tg_status tg_linear(int32_t dtype, int64_t m, int64_t n, int64_t k, const void *
   return status;
 }
 
+/* Memory of this thread for a step, on a cache line; NULL where there is none. */
+static char *own_memory(size_t bytes) {
+  thread_local struct {
+    std::unique_ptr<char, decltype(&std::free)> data{nullptr, &std::free};
+    size_t bytes = 0;
+  } work;
+  if (work.bytes < bytes) {
+    work.data.reset(static_cast<char *>(std::aligned_alloc(64, size_t(tg::round_up(int64_t(bytes))))));
+    work.bytes = work.data ? bytes : 0;
+  }
+  return work.data.get();
+}
+
 struct tg_stack {
   const Kernels *kernels;
   tg::Stack stack;
@@ -510,8 +531,30 @@ struct tg_stack {
   std::vector<const tg_packed *> packed;
   const tg_packed_linear *linear;
   char *memory;
+  bool eight = false;
   ~tg_stack() { std::free(memory); }
 };
+
+/* A step of int8 layers; a linear layer may be of either kind. */
+static tg_status step_of_eight(const tg_stack &stack, const float *x, int64_t code, float *h, float *c, float *y) {
+  const tg::Stack &s = stack.stack;
+  const int64_t size = s.layers[0].hidden_size;
+  if (!x) x = static_cast<const float *>(s.vectors) + code * s.embedding;
+  int64_t bytes = stack.linear && stack.linear->eight ? stack.kernels->linear_work8(*stack.linear->eight) : 0;
+  for (const tg_packed *layer : stack.packed) bytes = std::max(bytes, stack.kernels->work8(layer->eight->layers[0]));
+  char *work = own_memory(size_t(bytes));
+  if (!work) return fail(TG_NO_MEMORY, "step: expected %lld bytes, got none", (long long)bytes);
+  for (const tg_packed *layer : stack.packed) {
+    stack.kernels->forward8(layer->eight->layers[0], 1, x, 0, h, c, nullptr, 0, work);
+    x = h;
+    h += size;
+    if (c) c += size;
+  }
+  if (!stack.linear) std::memcpy(y, x, size_t(size) * sizeof(float));
+  else if (stack.linear->eight) stack.kernels->linear8(*stack.linear->eight, 1, x, size, y, s.outputs, work);
+  else stack.kernels->linear(TG_F32, 1, s.outputs, size, x, size, stack.linear->memory, y, s.outputs);
+  return TG_OK;
+}
 
 tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t codes, const void *vectors, const tg_packed_linear *linear,
                         tg_stack **stack) {
@@ -522,11 +565,12 @@ tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t c
   for (int32_t n = 0; n < count; ++n) {
     if (!packed[n]) return fail(TG_BAD_ARGUMENT, "stack: expected packed weights of layer %d, got NULL", n);
     const tg_layer &l = packed[n]->layer, &first = packed[0]->layer;
-    if (packed[n]->kernels != k || l.directions != 1 || l.cell != first.cell || l.dtype != first.dtype || l.hidden_size != first.hidden_size ||
+    if (packed[n]->kernels != k || (packed[n]->eight == nullptr) != (packed[0]->eight == nullptr) || l.directions != 1 || l.cell != first.cell || l.dtype != first.dtype || l.hidden_size != first.hidden_size ||
         (n && l.input_size != l.hidden_size))
       return fail(TG_BAD_ARGUMENT, "stack: expected layer %d in one direction, of the first one's cell, dtype and size, for %s", n, k->name);
   }
   const tg_layer &first = packed[0]->layer;
+  if (linear && linear->eight && !packed[0]->eight) return fail(TG_BAD_ARGUMENT, "stack: expected int8 layers below an int8 linear one%s", "");
   if (linear && (linear->kernels != k || linear->dtype != first.dtype || linear->k != first.hidden_size))
     return fail(TG_BAD_ARGUMENT, "stack: expected a linear layer of %lld numbers, got %lld", (long long)first.hidden_size, (long long)linear->k);
   return guarded([&] {
@@ -539,12 +583,13 @@ tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t c
       made->layers.push_back({l.cell, l.input_size, l.hidden_size, layout.blocks, layout.h_row, layout.kept_row, packed[n]->weights[0]});
     }
     made->linear = linear;
+    made->eight = packed[0]->eight != nullptr;
     tg::Stack &s = made->stack;
     s = {first.dtype, count, made->layers.data(), codes, first.input_size, vectors, nullptr, linear ? linear->n : 0, linear ? linear->memory : nullptr};
     /* Few codes: the product of each with its vector is kept instead, a row of sums for a matrix. */
     constexpr size_t most = size_t(1) << 22;
     const size_t row = size_t(made->layers[0].kept_row) * number_bytes(first), bytes = size_t(codes) * row;
-    if (!codes || bytes > most || !first.input_size) return *stack = made.release(), TG_OK;
+    if (!codes || bytes > most || !first.input_size || made->eight) return *stack = made.release(), TG_OK;
     made->memory = static_cast<char *>(std::aligned_alloc(64, size_t(tg::round_up(int64_t(bytes)))));
     if (!made->memory) return fail(TG_NO_MEMORY, "stack: expected %zu bytes, got none", bytes);
     for (int64_t code = 0; code < codes; ++code)
@@ -564,17 +609,11 @@ tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, v
   const tg::Stack &s = stack->stack;
   if (!x && (code < 0 || code >= s.codes) && (s.codes || s.embedding))
     return fail(TG_BAD_ARGUMENT, "step: expected x, or a code from 0 to %lld, got %lld", (long long)s.codes - 1, (long long)code);
-  thread_local struct {
-    std::unique_ptr<char, decltype(&std::free)> data{nullptr, &std::free};
-    size_t bytes = 0;
-  } work;
+  if (stack->eight) return step_of_eight(*stack, static_cast<const float *>(x), code, static_cast<float *>(h), static_cast<float *>(c), static_cast<float *>(y));
   const size_t bytes = size_t(tg::step_work(s)) * (s.dtype == TG_F32 ? 4 : 8);
-  if (work.bytes < bytes) {
-    work.data.reset(static_cast<char *>(std::aligned_alloc(64, size_t(tg::round_up(int64_t(bytes))))));
-    work.bytes = work.data ? bytes : 0;
-    if (!work.data) return fail(TG_NO_MEMORY, "step: expected %zu bytes, got none", bytes);
-  }
-  stack->kernels->step(s, x, code, h, c, y, work.data.get());
+  char *work = own_memory(bytes);
+  if (!work) return fail(TG_NO_MEMORY, "step: expected %zu bytes, got none", bytes);
+  stack->kernels->step(s, x, code, h, c, y, work);
   return TG_OK;
 }
 

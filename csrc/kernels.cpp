@@ -2,6 +2,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "generic.h"
+#include "int8.h"
 #include "pack.h"
 #include "primitives.h"
 #include "step.h"
@@ -199,5 +200,6 @@ namespace tg {
 extern const Kernels TG_NAME(kernels_, TG_ISA_NAME);
 const Kernels TG_NAME(kernels_, TG_ISA_NAME) = {
     TG_STRING(TG_ISA_NAME), {lanes<float>, lanes<double>}, forward, backward, pack, scratch_bytes,
-    pack_linear, linear, softmax, norm, pool, weigh, apply, crf, step, step_sums, peak, generic_forward, generic_backward, generic_scratch_bytes};
+    pack_linear, linear, softmax, norm, pool, weigh, apply, crf, step, step_sums, peak, generic_forward, generic_backward, generic_scratch_bytes,
+    pack8, work8, linear_work8, forward8, linear8};
 }  // namespace tg

@@ -86,6 +86,20 @@ tg_status tg_backward(const tg_layer *layer, const tg_gradients *io);
 /* Weights of one layer laid out for the kernels, once, for many short calls. Read only; safe to share between threads. */
 typedef struct tg_packed tg_packed;
 tg_status tg_pack(const tg_layer *layer, tg_packed **packed); /* reads cell, dtype, directions, sizes, weights, biases */
+/* The same in whole numbers: weights of 8 bits, inputs of 14, float32 arrays beside them. A sum of products is
+ * (sum of w_ih q scale_ih + sum of w_hh h scale_hh) / 2^shift + bias_ih + bias_hh in units of 2^-16, q = x 2^x_exponent to the nearest within
+ * 8191, h in units of 2^-13; the GRU's candidate has two such sums. Cells: csrc/fixed.h. States are rounded to 2^-16 and within 128.
+ * Not TG_RNN_RELU. I and H at most 2064: a sum fits 32 bits. */
+typedef struct tg_layer8 {
+  int32_t cell, directions;
+  int64_t input_size, hidden_size;
+  const int8_t *weight_ih[2];                  /* [G,I] one a direction; at least -127 */
+  const int8_t *weight_hh[2];                  /* [G,H] */
+  const int32_t *scale_ih[2], *scale_hh[2];    /* [G] 0 to 2^30 */
+  const int32_t *bias_ih[2], *bias_hh[2];      /* [G] at most 2^23 - 1 */
+  int32_t shift[2], x_exponent[2];             /* 1 to 62; -16 to 30 */
+} tg_layer8;
+tg_status tg_pack8(const tg_layer8 *layer, tg_packed **packed);
 void tg_unpack(tg_packed *packed);                            /* frees; NULL is allowed */
 tg_status tg_forward_packed(const tg_layer *layer, const tg_packed *packed, const tg_outputs *out); /* weights not read */
 
@@ -133,6 +147,14 @@ tg_status tg_generic_backward(const tg_layer *layer, const tg_extras *extras, co
 
 /* A linear layer laid out once: w [N,K], b [N] or NULL. */
 tg_status tg_pack_linear(int32_t dtype, int64_t n, int64_t k, const void *w, const void *b, tg_packed_linear **packed);
+/* The same in whole numbers: y = ((sum of w q scale) / 2^shift + bias) 2^-y_exponent, of float32 x; numbers as in tg_layer8. */
+typedef struct tg_linear8 {
+  int64_t n, k;
+  const int8_t *weight;        /* [N,K] */
+  const int32_t *scale, *bias; /* [N] */
+  int32_t shift, x_exponent, y_exponent; /* y_exponent: -16 to 30 */
+} tg_linear8;
+tg_status tg_pack_linear8(const tg_linear8 *linear, tg_packed_linear **packed);
 void tg_unpack_linear(tg_packed_linear *packed); /* frees; NULL is allowed */
 /* y [M,N] = x [M,K] w^T + b. x_row, y_row: strides of rows. */
 tg_status tg_linear_packed(int64_t m, const void *x, int64_t x_row, const tg_packed_linear *packed, void *y, int64_t y_row);

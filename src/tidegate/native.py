@@ -256,12 +256,40 @@ def generic_backward(
     )
 
 
+class WholeProduct(NamedTuple):
+    """A matrix of int8 and what takes its products to whole units; dense. N rows, K inputs."""
+
+    weight: npt.NDArray[np.int8]  # (N, K) at least -127
+    scale: npt.NDArray[np.int32]  # (N,) 0 to 2^30
+    bias: npt.NDArray[np.int32]  # (N,) within 2^23 - 1
+
+
+class WholeLayer(NamedTuple):
+    """One direction of a recurrent layer in whole numbers: `tg_layer8` of tidegate.h."""
+
+    x: WholeProduct
+    h: WholeProduct
+    shift: int
+    x_exponent: int
+
+
 @final
 class Packed:
     """The weights of a layer laid out once, for many short calls. Immutable; the weights may go away. For one instruction set."""
 
     def __init__(self, call: LayerCall) -> None:
         self._packed = require().Packed(call)
+
+    @classmethod
+    def whole(cls, cell: str, directions: Sequence[WholeLayer]) -> Packed:
+        """A layer in whole numbers, `tg_pack8` of tidegate.h. Raises: ValueError for numbers out of range."""
+        own = [
+            (*(address(array) for array in (d.x.weight, d.h.weight, d.x.scale, d.h.scale, d.x.bias, d.h.bias)), d.shift, d.x_exponent)
+            for d in directions
+        ]
+        made = cls.__new__(cls)
+        made._packed = require().Packed(CELLS[cell], directions[0].x.weight.shape[1], directions[0].h.weight.shape[1], own)
+        return made
 
     def forward(self, call: LayerCall, y: int, y_batch: int, y_step: int, hn: int, cn: int) -> None:
         """`tg_forward_packed`: the weights of `call` are not read."""
@@ -286,6 +314,16 @@ class PackedLinear:
         self._packed = require().PackedLinear(
             DTYPES[weight.dtype.name], self.outputs, self.inputs, address(weight), 0 if bias is None else address(bias)
         )
+
+    @classmethod
+    def whole(cls, own: WholeProduct, shift: int, x_exponent: int, y_exponent: int) -> PackedLinear:
+        """In whole numbers, `tg_pack_linear8` of tidegate.h. Raises: ValueError for numbers out of range."""
+        made = cls.__new__(cls)
+        made.outputs, made.inputs = own.weight.shape
+        made.dtype = np.dtype(np.float32)
+        places = [address(array) for array in own]
+        made._packed = require().PackedLinear(made.outputs, made.inputs, *places, shift, x_exponent, y_exponent)
+        return made
 
     def __call__(self, x: Floats) -> Floats:
         """(..., K) -> (..., N), a new array. Raises: ShapeError."""
