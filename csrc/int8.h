@@ -87,7 +87,7 @@ TG_INLINE void read_input(const Product8 &p, const Read &to, const float *x, int
   }
 }
 
-/* Panels of 16 rows, eight panels side by side: [group][4 inputs][panel][row][input]; or, not dotted, row after row. */
+/* Panels of 16 rows, four panels side by side: [group][4 inputs][panel][row][input]; or, not dotted, row after row. */
 constexpr int panel_rows = 16, abreast = 4;
 
 void pack8(const Product8 &p, const int8_t *w, int64_t gates, int64_t units) {
@@ -114,21 +114,21 @@ void pack8(const Product8 &p, const int8_t *w, int64_t gates, int64_t units) {
 #define TG_DOTTED __attribute__((target("avx512vnni")))
 template <int n> TG_DOTTED inline void dotted_panels(const int8_t *w, const Read &x, int64_t row, const int32_t *low, int32_t *to) {
   __m512i lows[n], highs[n];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (int i = 0; i < n; ++i) lows[i] = _mm512_loadu_si512(low + i * panel_rows), highs[i] = _mm512_setzero_si512();
   for (int64_t k = 0; k < row; k += 4, w += n * 64) {
     int32_t a, b;
     std::memcpy(&a, x.low + k, 4);
     std::memcpy(&b, x.high + k, 4);
     const __m512i v = _mm512_set1_epi32(a), u = _mm512_set1_epi32(b);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int i = 0; i < n; ++i) {
       const __m512i own = _mm512_loadu_si512(w + i * 64);
       lows[i] = _mm512_dpbusd_epi32(lows[i], v, own);
       highs[i] = _mm512_dpbusd_epi32(highs[i], u, own);
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (int i = 0; i < n; ++i) _mm512_storeu_si512(to + i * panel_rows, _mm512_add_epi32(lows[i], _mm512_slli_epi32(highs[i], 8)));
 }
 TG_DOTTED void dotted(const Product8 &p, const Read &x, int32_t *to) {
@@ -141,10 +141,6 @@ TG_DOTTED void dotted(const Product8 &p, const Read &x, int32_t *to) {
       case 1: dotted_panels<1>(w, x, p.row, low, own); break;
       case 2: dotted_panels<2>(w, x, p.row, low, own); break;
       case 3: dotted_panels<3>(w, x, p.row, low, own); break;
-      case 4: dotted_panels<4>(w, x, p.row, low, own); break;
-      case 5: dotted_panels<5>(w, x, p.row, low, own); break;
-      case 6: dotted_panels<6>(w, x, p.row, low, own); break;
-      case 7: dotted_panels<7>(w, x, p.row, low, own); break;
       default: dotted_panels<abreast>(w, x, p.row, low, own); break;
     }
   }

@@ -284,7 +284,11 @@ class Packed:
     def whole(cls, cell: str, directions: Sequence[WholeLayer]) -> Packed:
         """A layer in whole numbers, `tg_pack8` of tidegate.h. Raises: ValueError for numbers out of range."""
         own = [
-            (*(address(array) for array in (d.x.weight, d.h.weight, d.x.scale, d.h.scale, d.x.bias, d.h.bias)), d.shift, d.x_exponent)
+            (
+                *(address(array) for array in (d.x.weight, d.h.weight, d.x.scale, d.h.scale, d.x.bias, d.h.bias)),
+                d.shift,
+                d.x_exponent,
+            )
             for d in directions
         ]
         made = cls.__new__(cls)

@@ -6,7 +6,7 @@ Reading stands in data/texts.py, the net in tasks/classify.py, training and its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple, cast, final, overload
 
@@ -25,9 +25,11 @@ from tidegate.models import classify_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.device_size import limits
 from tidegate.models.drive import OnEvent, checked_drive
+from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of, parts, renewed
 from tidegate.models.text_model import TextModel
 from tidegate.models.text_stream import ClassifyStream
 from tidegate.models.word_vectors import check_vectors
+from tidegate.spec import Spec
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.label_scores import LabelEvaluation, evaluation
 
@@ -204,6 +206,28 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
         found = self.evaluate(source, text=text, label=label, labels=labels, header=header)
         label_picture(path, found)
         return found
+
+    def quantize(
+        self, to: str, source: object, *, text: str | None = None, label: str | None = None, labels: PathLike | None = None,
+        header: bool = True, limit: float = LIMIT, force: bool = False,
+    ) -> Classifier:  # fmt: skip
+        """The model in 8 bits, scored beside this one on labelled texts that training has not seen; this one stays as it is.
+
+        Args:  to: "int8". source, text, label, labels, header: as for `evaluate`. limit: the share of the accuracy that may be
+            lost. force: whatever is lost.
+        Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
+        """
+
+        def score(model: Classifier) -> Measured:
+            return first_of(model.evaluate(source, text=text, label=label, labels=labels, header=header).board, "net")
+
+        return self._quantized(to, score, limit, force=force)
+
+    def _parts(self, core: fitting.Core) -> list[tuple[Spec, Weights]]:
+        return parts(core.nets)
+
+    def _of_parts(self, core: fitting.Core, weights: Sequence[Weights]) -> fitting.Core:
+        return replace(core, nets=renewed(core.nets, weights))
 
     def _commonest(self, count: int) -> dict[str, Floats]:
         shares = np.asarray(cast("list[float]", self._card["shares"]))

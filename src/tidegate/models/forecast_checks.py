@@ -20,6 +20,7 @@ from tidegate.data.series import Covariates
 from tidegate.data.table import Kind
 from tidegate.data.zones import DAY
 from tidegate.errors import FormatError, shown
+from tidegate.models.nets_store import BESIDE
 from tidegate.spec import Spec
 from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.forecast_net import Plan
@@ -67,7 +68,7 @@ def check_names(names: Iterable[str], spec: Spec, members: int, plan: Plan, sche
     for prefix in ("data", *(["decoder"] if plan.known_lines else [])):
         parts = {"none": (), "integer": ("ids",), "text": ("ids", "id_offsets")}[schema.id_kind]
         wanted |= {f"{prefix}.{part}" for part in parts}
-    odd = sorted(wanted ^ set(names))
+    odd = sorted(wanted ^ {name for name in names if not name.endswith(BESIDE)})  # those beside int8: see nets_store.weights_of
     if odd:
         raise fault(where, f"its arrays are not those of its plan, {odd[0][:80]!r} for one")
 

@@ -22,7 +22,8 @@ from tidegate.format import File
 from tidegate.models import forecast_checks as checks
 from tidegate.models.base import arrays_under, header_part
 from tidegate.models.forecast_core import Core, Corrections
-from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.models.nets_store import net_arrays, weights_of
+from tidegate.runtime.predictor import Predictor
 from tidegate.spec import Spec, spec_from_plain, spec_to_plain
 from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.forecast_net import Plan, build_spec
@@ -58,7 +59,7 @@ def pack(
         "kind": kind,
         "source": panel.source.rsplit("/", 1)[-1],
     }
-    arrays: Arrays = {f"net{i}.{name}": w for i, net in enumerate(core.nets) for name, w in net.weights.items()}
+    arrays: Arrays = net_arrays(net.weights for net in core.nets)
     if corrections is not None:
         arrays["decoder.corrections"] = corrections.values
     arrays.update(_panel_arrays(tail(panel, rows_kept(core.plan))))
@@ -82,7 +83,7 @@ def unpack(file: File, where: str) -> Unpacked:
     schema = Schema.from_json(header_part(header, "schema", where))
     checks.check_schema(schema, plan, where)
     checks.check_names(file.arrays, spec, members, plan, schema, bool(levels), where)
-    nets = tuple(Predictor(spec, cast("dict[str, Floats]", arrays_under(file.arrays, f"net{i}."))) for i in range(members))
+    nets = tuple(Predictor(spec, weights_of(arrays_under(file.arrays, f"net{i}."))) for i in range(members))
     if len({array.dtype for net in nets for array in net.weights.values()}) > 1:
         raise checks.fault(where, "its nets are not of one float type")
     corrections = _corrections(file, levels, plan, where)

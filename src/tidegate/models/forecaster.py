@@ -7,9 +7,10 @@ forecast_core.
 
 from __future__ import annotations
 
+import copy
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, cast, final
 
 import numpy as np
@@ -32,6 +33,7 @@ from tidegate.models.drive import Drive, OnEvent, check_machine, checked_drive
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_stream import ForecastStream
+from tidegate.models.quantizing import CARD, LIMIT, Measured, Weights, first_of, parts, quantize, renewed
 from tidegate.models.seconds import parse_budget
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.forecast import ForecastOptions
@@ -172,6 +174,34 @@ class Forecaster(Model):
         cut = answers.tail_cut(Lines(panel), self.options.horizon, 1, self.options.horizon)
         notes = answers.seen_in_training(fitted.panel, panel, cut)
         return answers.evaluation(fitted.core, Lines(panel), cut, levels, against or {}, notes)
+
+    def quantize(
+        self, to: str, frame: object, *, windows: int = 4, step: int | None = None, limit: float = LIMIT, force: bool = False
+    ) -> Forecaster:
+        """The forecaster in 8 bits, scored beside this one; this one stays as it is.
+
+        Args:  to: "int8". frame: as for `evaluate`. windows: cutoffs at the end of each series; step: rows between them, the
+            horizon if None. limit: the share of the first measure that may be added. force: whatever is lost.
+        Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
+        """
+        fitted, lines = self._ready(), Lines(self._like_fit(read_table(frame)))
+        cut = answers.tail_cut(lines, self.options.horizon, windows, step or self.options.horizon)
+
+        def remade(weights: Sequence[Weights]) -> Forecaster:
+            made = Forecaster(**self._given)  # type: ignore[arg-type]  # the constructor's own keywords
+            made.options = self.options
+            core = replace(fitted.core, nets=renewed(fitted.core.nets, weights))
+            made._fitted = replace(fitted, core=core, card=copy.deepcopy(fitted.card))
+            return made
+
+        def score(model: Forecaster) -> Measured:
+            found = answers.evaluation(model._ready().core, lines, cut, (80.0,), {}, ())
+            return first_of(found.board, found.main or found.board.methods[0])
+
+        made, found = quantize(to, parts(fitted.core.nets), remade, score, limit, force=force)
+        made._ready().card[CARD] = found.entry()
+        made._note(f"{found}.")
+        return made
 
     def backtest(
         self,

@@ -25,6 +25,7 @@ from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.device_size import Limits, sized
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.word_vectors import EMBEDDING, embedding_start
+from tidegate.runtime.int8 import part_of
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.tasks.fill import FillProblem, build_both, piece
 from tidegate.tasks.generate import START, TABLE, GenerateOptions, LanguageProblem, build_spec
@@ -94,7 +95,7 @@ def core_of(options: GenerateOptions, tokenizer: Tokenizer, weights: Mapping[str
     if options.direction == "forward":
         return Core(options, tokenizer, Predictor(left, weights))
     both = Predictor(build_both(options, tokenizer.size), weights)
-    return Core(options, tokenizer, Predictor(left, {name: weights[name] for name in left.parameters()}), both)
+    return Core(options, tokenizer, Predictor(left, part_of(weights, left)), both)
 
 
 def surprise(logits: npt.NDArray[np.floating], codes: Codes) -> npt.NDArray[np.float64]:

@@ -26,10 +26,12 @@ from tidegate.models.device_size import limits
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.language_fill import Choice, Filling, fill
 from tidegate.models.language_score import Score
+from tidegate.models.quantizing import LIMIT, Measured, Weights, parts
 from tidegate.models.text_model import TextModel
 from tidegate.models.text_stream import TextStream
 from tidegate.models.word_vectors import check_vectors
 from tidegate.runtime.follow import followed
+from tidegate.spec import Spec
 from tidegate.tasks.generate import START, GenerateOptions
 
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")  # the same ends of a line as everywhere, and no others
@@ -156,6 +158,27 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         missing = [token for text in texts for token in core.tokenizer.cut(text) if not core.tokenizer.knows(token)]
         letters = sum(map(len, texts)) - sum(map(len, missing))
         return Score(float(each[known].sum()), len(codes), letters, int((~known).sum()))
+
+    def quantize(
+        self, to: str, source: PathLike | Sequence[str], *, carry: bool = True, limit: float = LIMIT, force: bool = False
+    ) -> LanguageModel:
+        """The model in 8 bits, scored beside this one on a text that training has not seen; this one stays as it is.
+
+        Args:  to: "int8". source, carry: as for `evaluate`. limit: the share of the nats a token that may be added. force:
+            whatever is lost.
+        Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
+        """
+
+        def score(model: LanguageModel) -> Measured:
+            return Measured("nats a token", model.evaluate(source, carry=carry).nats_per_token, False)
+
+        return self._quantized(to, score, limit, force=force)
+
+    def _parts(self, core: fitting.Core) -> list[tuple[Spec, Weights]]:
+        return parts([core.whole])
+
+    def _of_parts(self, core: fitting.Core, weights: Sequence[Weights]) -> fitting.Core:
+        return fitting.core_of(core.options, core.tokenizer, weights[0])
 
     def _pack(self, core: fitting.Core) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
         return store.pack(core, self._card, self._steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import Tokenizer
@@ -12,8 +11,7 @@ from tidegate.errors import FormatError, shown
 from tidegate.format import File
 from tidegate.models.base import arrays_under, check_text_card, header_part
 from tidegate.models.language_fit import Core, core_of
-from tidegate.models.nets_store import Arrays, check_spec
-from tidegate.runtime.predictor import Floats
+from tidegate.models.nets_store import Arrays, check_spec, weight_arrays, weights_of
 from tidegate.spec import spec_to_plain
 from tidegate.tasks.fill import build_both
 from tidegate.tasks.generate import GenerateOptions, build_spec
@@ -26,7 +24,7 @@ def pack(core: Core, card: Mapping[str, Plain], steps: int) -> tuple[dict[str, P
         "spec": spec_to_plain(core.whole.spec),
         "card": dict(card),
     }
-    return header, {**{f"net.{n}": w for n, w in core.whole.weights.items()}, **core.tokenizer.arrays("vocabulary")}
+    return header, {**weight_arrays(core.whole.weights, "net."), **core.tokenizer.arrays("vocabulary")}
 
 
 def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
@@ -39,7 +37,7 @@ def unpack(file: File, where: str) -> tuple[Core, dict[str, Plain]]:
     foreign = sorted(name for name in arrays if not name.startswith(("net.", "vocabulary.tokens.", "vocabulary.merges")))
     if foreign:
         raise FormatError(f"{where}: array {shown(foreign[0])}: a language model has no such part; it was altered: save it again")
-    core = core_of(options, tokenizer, cast("dict[str, Floats]", arrays_under(arrays, "net.")))
+    core = core_of(options, tokenizer, weights_of(arrays_under(arrays, "net.")))
     card = dict(header_part(header, "card", where))
     check_text_card(card, ("tokens", "held_back_tokens", "kinds"), ("",), where)
     if card.get("held_back") is None:

@@ -14,17 +14,52 @@ from tidegate.config import Plain
 from tidegate.errors import FormatError, shown
 from tidegate.format import File
 from tidegate.models.base import arrays_under, header_part
+from tidegate.runtime.int8 import NetWeights, check_net
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import Spec, spec_from_plain
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 Weights = Mapping[str, npt.NDArray[np.floating]]
 MOST_MEMBERS = 64
+BESIDE = SCALE, EXPONENTS = ".scale", ".exponents"  # what stands beside int8
 
 
 def net_arrays(nets: Iterable[Weights]) -> Arrays:
     """The weights of every net, as `net0.block.weight`."""
-    return {f"net{i}.{name}": w for i, own in enumerate(nets) for name, w in own.items()}
+    return {name: w for i, own in enumerate(nets) for name, w in weight_arrays(own, f"net{i}.").items()}
+
+
+def weight_arrays(own: Weights, prefix: str) -> Arrays:
+    """The weights of a net. In 8 bits: int8, with `block.weight.scale` beside each, and `block.exponents`."""
+    if not isinstance(own, NetWeights):
+        return {f"{prefix}{name}": w for name, w in own.items()}
+    found: Arrays = {f"{prefix}{name}": own.int8(name) if name in own.scales else w for name, w in own.items()}
+    found |= {f"{prefix}{name}{SCALE}": scale for name, scale in own.scales.items()}
+    return found | {f"{prefix}{block}{EXPONENTS}": np.array(e, np.int16) for block, e in own.exponents.items()}
+
+
+def weights_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Weights:
+    """What `weight_arrays` wrote, its prefix taken off. Raises: FormatError for int8 whose scale is missing or does not fit."""
+    extra = {name for name in arrays if name.endswith((SCALE, EXPONENTS))}
+    if not extra and not any(array.dtype == np.int8 for array in arrays.values()):
+        return cast("Weights", dict(arrays))
+    found, scales = {}, {}
+    for name in arrays.keys() - extra:
+        array, scale = arrays[name], arrays.get(f"{name}{SCALE}")
+        if scale is None and array.dtype != np.int8:
+            found[name] = np.asarray(array, array.dtype)
+            continue
+        whole = array.ndim == 2 and array.dtype == np.int8 and not bool((np.asarray(array, np.int64) < -127).any())
+        if scale is None or not whole or scale.dtype != np.float32 or scale.shape != array.shape[:1]:
+            raise FormatError(f"weight {shown(name)}: its int8 and its scale do not belong together; save the model again")
+        scales[name] = np.asarray(scale, np.float32)
+        with np.errstate(over="ignore"):  # what is no number then is refused with the weights
+            found[name] = (np.asarray(array, np.float64) * np.asarray(scale, np.float64)[:, None]).astype(np.float32)
+    orphans = sorted(name for name in extra if name.endswith(SCALE) and name.removesuffix(SCALE) not in scales)
+    exponents = {name.removesuffix(EXPONENTS): arrays[name] for name in extra if name.endswith(EXPONENTS)}
+    if orphans or any(e.dtype != np.int16 or e.ndim != 1 for e in exponents.values()):
+        raise FormatError(f"{shown((orphans or sorted(exponents))[0])}: its numbers are altered; save the model again")
+    return NetWeights(found, scales, {block: tuple(np.asarray(e, np.int64).tolist()) for block, e in exponents.items()})
 
 
 def read_nets(file: File, spec: Spec, where: str) -> tuple[Predictor, ...]:
@@ -38,9 +73,11 @@ def read_weights(file: File, spec: Spec, where: str) -> tuple[Weights, ...]:
     if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= MOST_MEMBERS:
         raise FormatError(f"{where}: members: expected 1 to {MOST_MEMBERS}, got {str(members)[:80]}")
     check_spec(file, spec, where)
-    found = tuple(cast(Weights, arrays_under(file.arrays, f"net{i}.")) for i in range(members))
+    found = tuple(weights_of(arrays_under(file.arrays, f"net{i}.")) for i in range(members))
     for own in found:
         check_weights(spec, own)
+        if isinstance(own, NetWeights):
+            check_net(spec, own)
     return found
 
 

@@ -15,6 +15,7 @@ from tidegate.data.vocabulary import UNKNOWN, Codes, Tokenizer
 from tidegate.decode.beam import Hypothesis, State, greedy, search
 from tidegate.decode.sampling import Sampling, distribution, draw
 from tidegate.errors import ConfigError
+from tidegate.runtime.int8 import part_of
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.tasks.token_batches import cut, groups, padded
 from tidegate.tasks.translate import EVALUATION_TOKENS, TranslateOptions
@@ -63,8 +64,7 @@ class Core:
         nets = build_nets(self.options, self.source.size, self.end + 1)
         parts = [(nets.encoder, nets.decoder)] * len(self.weights)
         return tuple(
-            Member(*(Predictor(spec, {name: own[name] for name in spec.parameters()}) for spec in two))
-            for two, own in zip(parts, self.weights, strict=True)
+            Member(*(Predictor(spec, part_of(own, spec)) for spec in two)) for two, own in zip(parts, self.weights, strict=True)
         )
 
     def encode(self, texts: Sequence[str]) -> list[Codes]:

@@ -1,32 +1,30 @@
 """A net in 8 bits: weights of int8 with a scale a row, whole numbers in the cells. In: float32 weights, ranges. Out: NetWeights.
 
-`NetWeights` are a net's weights as float32, each on the grid of its int8 and scale, and beside them what the kernels need to compute
-in whole numbers: `csrc/fixed.h` says how, `forward` and `linear` here are its readable twin in NumPy, which gives the same bits.
-The model file holds the int8, the scales and the exponents.
+`NetWeights` are a net's weights as float32, each on the grid of its int8 and scale, and beside them what the kernels need to
+compute in whole numbers: `csrc/fixed.h` says how, runtime/whole.py is the readable twin. The model file holds int8, scales and
+exponents.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, cast, final
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
 from tidegate.errors import FormatError, TaskError
 from tidegate.native import WholeLayer, WholeProduct
-from tidegate.spec import GATES, Block, Embed, Linear, Recurrent, Spec, block_parameters, weight_name
+from tidegate.spec import Block, Embed, Linear, Recurrent, Spec, block_parameters, weight_name
 
 Floats = npt.NDArray[np.floating]
-Whole = npt.NDArray[np.int64]
 UNITS = 16  # sums and states are whole numbers of 2^-16
 READ = 13  # what a product reads of a state: of 2^-13
-MOST_READ, MOST = 8191, (1 << 23) - 1
+MOST_READ, MOST = 8191, (1 << 23) - 1  # of what products read; of sums and states
 MOST_INPUTS = 2064  # 127 * 8191 * 2064 fits 32 bits
 EXPONENTS = (-16, 30)
 MOST_SHIFT = 62
-SCALE, EXPONENT = ".scale", ".exponents"  # of the arrays in a file
 
 
 @final
@@ -37,7 +35,9 @@ class NetWeights(dict[str, Floats]):
     gives; an embedding that of its vectors, so that a layer that reads them reads whole numbers.
     """
 
-    def __init__(self, weights: Mapping[str, Floats], scales: Mapping[str, Floats], exponents: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, weights: Mapping[str, Floats], scales: Mapping[str, Floats], exponents: Mapping[str, tuple[int, ...]]
+    ) -> None:
         super().__init__(weights)
         self.scales, self.exponents = dict(scales), dict(exponents)
 
@@ -45,15 +45,27 @@ class NetWeights(dict[str, Floats]):
         """A weight's int8, as the file holds it."""
         return whole_weight(self[name], self.scales[name])
 
-    def only(self, names: Iterable[str]) -> NetWeights:
-        """Those of a part of the net."""
-        wanted = set(names)
-        blocks = {name.rsplit(".", 1)[0] for name in wanted}
-        return NetWeights(
-            {n: w for n, w in self.items() if n in wanted},
-            {n: s for n, s in self.scales.items() if n in wanted},
-            {b: e for b, e in self.exponents.items() if b in blocks},
-        )
+
+def part_of(weights: Mapping[str, Floats], spec: Spec) -> Mapping[str, Floats]:
+    """The weights of a net that is a part of the one whose weights are given."""
+    names = spec.parameters()
+    own = {name: weights[name] for name in names}
+    if isinstance(weights, NetWeights):
+        blocks = {block.name for block in spec.blocks}
+        scales = {name: scale for name, scale in weights.scales.items() if name in names}
+        return NetWeights(own, scales, {name: e for name, e in weights.exponents.items() if name in blocks})
+    if isinstance(weights, Watched):
+        return Watched(own, weights.highest)
+    return own
+
+
+@final
+class Watched(dict[str, Floats]):
+    """Weights of a net whose blocks are watched (runtime/calibrate.py). highest: by block, the largest |x| so far."""
+
+    def __init__(self, weights: Mapping[str, Floats], highest: dict[str, float] | None = None) -> None:
+        super().__init__(weights)
+        self.highest: dict[str, float] = {} if highest is None else highest
 
 
 def whole_weight(weight: Floats, scale: Floats) -> npt.NDArray[np.int8]:
@@ -79,8 +91,10 @@ def quantized(spec: Spec, weights: Mapping[str, Floats], highest: Mapping[str, f
             _embedding(block, found, scales, exponents)
         elif isinstance(block, Recurrent):
             _recurrent(block, found, scales, exponents, highest.get(block.name, 1.0))
-        elif isinstance(block, Linear) and not reason:
-            _linear(block, found, scales, exponents, highest.get(block.name, 1.0))
+        elif isinstance(block, Linear) and not reason and block.name not in exponents:
+            name = weight_name(block, "weight")
+            alike = [b for b in spec.blocks if isinstance(b, Linear) and weight_name(b, "weight") == name]
+            _linear(alike, found, scales, exponents, max(highest.get(b.name, 1.0) for b in alike))
     return NetWeights(found, scales, exponents)
 
 
@@ -124,11 +138,11 @@ def _embedding(
     """Vectors of whole numbers 2^-e apart: int8 times a whole number from 1 to 255 of them."""
     name = weight_name(block, "weight")
     if name in scales:  # another embedding's too
-        exponents[block.name] = (exponent_of(float(np.abs(weights[name]).max(initial=0.0))),)
+        exponents[block.name] = (exponent_of(float(np.abs(weights[name]).max(initial=0.0)) * 1.01),)
         return
     table = weights[name].astype(np.float64)
     most = np.abs(table).max(1, initial=0.0)
-    exponent = exponent_of(float(most.max(initial=0.0)))
+    exponent = exponent_of(float(most.max(initial=0.0)) * 1.01)  # the largest rounds up
     steps = np.clip(np.ceil(most * 2.0**exponent / 127.0), 1, 255)
     scale = (steps * 2.0**-exponent).astype(np.float32)
     whole = np.clip(np.rint(table / scale.astype(np.float64)[:, None]), -127, 127)
@@ -149,18 +163,19 @@ def _recurrent(
 
 
 def _linear(
-    block: Linear, weights: dict[str, Floats], scales: dict[str, Floats], exponents: dict[str, tuple[int, ...]], highest: float
-) -> None:
-    name = weight_name(block, "weight")
+    alike: Sequence[Linear], weights: dict[str, Floats], scales: dict[str, Floats], exponents: dict[str, tuple[int, ...]],
+    highest: float,
+) -> None:  # fmt: skip
+    """Linear blocks of one table: in the same units."""
+    name = weight_name(alike[0], "weight")
     _rows(weights, scales, name)
-    bias = weights[f"{block.name}.bias"] if block.bias else np.zeros(block.output_size, np.float32)
     reads = exponent_of(highest)
-    sums = np.abs(weights[name].astype(np.float64)).sum(1) * MOST_READ * 2.0**-reads + np.abs(bias)
-    most = float(sums.max(initial=0.0))
+    biases = {f"{block.name}.bias": weights[f"{block.name}.bias"] for block in alike if block.bias}
+    most = max((float(np.abs(bias).max(initial=0.0)) for bias in biases.values()), default=0.0)
+    most += float(np.abs(weights[name].astype(np.float64)).sum(1).max(initial=0.0)) * MOST_READ * 2.0**-reads
     gives = min(max(math.floor(math.log2(MOST / most)) if most > 0 else UNITS, EXPONENTS[0]), 20)
-    if block.bias:
-        weights[f"{block.name}.bias"] = _bias(f"{block.name}.bias", bias, gives)
-    exponents[block.name] = (reads, gives)
+    weights.update({full: _bias(full, bias, gives) for full, bias in biases.items()})
+    exponents.update(dict.fromkeys((block.name for block in alike), (reads, gives)))
 
 
 def _bias(name: str, bias: Floats, exponent: int) -> Floats:
@@ -203,9 +218,26 @@ def linear_parts(net: NetWeights, block: Linear) -> LinearParts:
     return LinearParts(WholeProduct(net.int8(name), _scaled(factor, shift), _whole_bias(bias, gives)), shift, reads, gives)
 
 
-def linear_of(spec: Spec, net: NetWeights) -> list[tuple[str, Linear]]:
-    """The linear blocks in whole numbers, by the name of their weight; two that share a table read and give alike or stand apart."""
-    return [(weight_name(b, "weight"), b) for b in spec.blocks if isinstance(b, Linear) and b.name in net.exponents]
+@final
+class Int8Net:
+    """What the operations ask of a net in whole numbers.
+
+    Args:  net: whose arrays are those that the operations are called with.
+    """
+
+    def __init__(self, spec: Spec, net: NetWeights) -> None:
+        self._net = net
+        named = [(weight_name(b, "weight"), b) for b in spec.blocks if isinstance(b, Linear) and b.name in net.exponents]
+        self._linears = [(net[name], block) for name, block in named]
+
+    def layer(self, block: Recurrent, layer: int) -> tuple[WholeLayer, ...]:
+        """A layer of a recurrent block, one part a direction."""
+        return layer_parts(self._net, block, layer)
+
+    def linear(self, weight: Floats) -> LinearParts | None:
+        """The linear layer whose weight this very array is; None for one that stays float32."""
+        found = next((block for own, block in self._linears if own is weight), None)
+        return None if found is None else linear_parts(self._net, found)
 
 
 def _shift(factors: Sequence[Floats]) -> int:
@@ -223,7 +255,7 @@ def _whole_bias(bias: Floats, exponent: int) -> npt.NDArray[np.int32]:
 
 
 def check_net(spec: Spec, net: NetWeights) -> None:
-    """Raises: FormatError unless scales and exponents are those of a net that `quantized` makes: what a file says is believed here."""
+    """Raises: FormatError unless scales and exponents fit the weights as `quantized` makes them."""
     blocks = {block.name: block for block in spec.blocks}
     wanted = {
         weight_name(block, name)
@@ -238,7 +270,12 @@ def check_net(spec: Spec, net: NetWeights) -> None:
     for name, block in blocks.items():
         whole = isinstance(block, (Embed, Recurrent)) or (isinstance(block, Linear) and refusal(block) is None)
         if whole != (name in net.exponents):
-            raise FormatError(f"block {name!r}: an int8 net has whole numbers in every such block, or in none; save the model again")
+            raise FormatError(
+                f"block {name!r}: an int8 net has whole numbers in every such block, or in none; save the model again"
+            )
+    if unknown := sorted(set(net.exponents) - set(blocks)):
+        raise FormatError(f"block {unknown[0][:80]!r}: the model has no such block; save the model again")
+    _check_shared(spec, net)
     for name, given in net.exponents.items():
         block = blocks[name]
         if refusal(block) is not None or len(given) != _count(block) or not all(EXPONENTS[0] <= e <= EXPONENTS[1] for e in given):
@@ -248,6 +285,15 @@ def check_net(spec: Spec, net: NetWeights) -> None:
         if not sound or bool((scale < 0).any()) or bool((scale > 2.0**20).any()):
             raise FormatError(f"weight {name!r}: its scales are altered; save the model again")
     _check_bounds(spec, net)
+
+
+def _check_shared(spec: Spec, net: NetWeights) -> None:
+    found: dict[str, tuple[int, ...]] = {}
+    for block in spec.blocks:
+        if isinstance(block, Linear) and block.name in net.exponents:
+            own = net.exponents[block.name]
+            if found.setdefault(weight_name(block, "weight"), own) != own:
+                raise FormatError(f"block {block.name!r}: its table is another's too, in other units; save the model again")
 
 
 def _check_bounds(spec: Spec, net: NetWeights) -> None:
@@ -260,133 +306,13 @@ def _check_bounds(spec: Spec, net: NetWeights) -> None:
         else:
             continue
         for product in products:
-            if (np.abs(product.bias.astype(np.int64)) > MOST).any() or (product.scale < 0).any() or (product.scale > 1 << 30).any():
+            if (
+                (np.abs(product.bias.astype(np.int64)) > MOST).any()
+                or (product.scale < 0).any()
+                or (product.scale > 1 << 30).any()
+            ):
                 raise FormatError(f"block {block.name!r}: its numbers are more than whole numbers hold; save the model again")
 
 
 def _count(block: Block) -> int:
     return block.num_layers if isinstance(block, Recurrent) else 2 if isinstance(block, Linear) else 1
-
-
-# The readable twin, in NumPy: the same whole numbers as csrc/int8.h.
-
-
-def read_input(x: Floats, exponent: int) -> Whole:
-    """x in units of 2^-exponent, to the nearest, within 8191; NaN is the lowest."""
-    with np.errstate(over="ignore"):
-        v = x.astype(np.float32) * np.float32(2.0**exponent)
-    v = np.where(v > -MOST_READ, v, np.float32(-MOST_READ))
-    v = np.where(v < MOST_READ, v, np.float32(MOST_READ)).astype(np.float32)
-    return (v + np.float32(8192.5)).astype(np.int64) - 8192
-
-
-def linear(x: Floats, parts: LinearParts) -> Floats:
-    """(..., K) -> (..., N)."""
-    product = parts.product
-    sums = read_input(x, parts.x_exponent) @ product.weight.astype(np.int64).T
-    y = _held(_held(_rounded(sums * product.scale, parts.shift)) + product.bias)
-    return (y * 2.0**-parts.y_exponent).astype(np.float32)
-
-
-def forward(
-    cell: str, parts: Sequence[WholeLayer], x: Floats, lengths: npt.NDArray[np.int64] | None, state: Mapping[str, Floats] | None
-) -> tuple[Floats, dict[str, Floats]]:
-    """One layer: (B, T, I) -> (B, T, D*H), and the states, (D, B, H) a part."""
-    batch, steps, _ = x.shape
-    counts = np.full(batch, steps) if lengths is None else lengths
-    names = ("h", "c") if cell == "lstm" else ("h",)
-    outputs, ends = [], []
-    for d, part in enumerate(parts):
-        size = part.h.weight.shape[1]
-        own = [np.zeros((batch, size), np.int64) if state is None else _units(state[name][d]) for name in names]
-        y = np.zeros((batch, steps, size), np.float32)
-        for k in range(steps):
-            live = np.flatnonzero(counts > k)
-            at = counts[live] - 1 - k if d else np.full(len(live), k)
-            for name, new in zip(range(len(own)), _step(cell, part, x[live, at], [o[live] for o in own]), strict=True):
-                own[name][live] = new
-            y[live, at] = own[0][live] * 2.0**-UNITS
-        outputs.append(y)
-        before = [np.zeros((batch, size), np.float32) if state is None else state[name][d] for name in names]
-        ends.append([np.where(counts[:, None] > 0, o * 2.0**-UNITS, b).astype(np.float32) for o, b in zip(own, before, strict=True)])
-    return np.concatenate(outputs, -1), {name: np.stack([end[k] for end in ends]) for k, name in enumerate(names)}
-
-
-def mean(x: Floats, lengths: npt.NDArray[np.int64] | None) -> Floats:
-    """The mean over time of (B, T, C), 0 for rows of length 0: whole numbers of 2^-16, to the nearest."""
-    batch, steps, _ = x.shape
-    counts = np.full(batch, steps) if lengths is None else np.asarray(lengths)
-    valid = (np.arange(steps) < counts[:, None])[..., None]
-    sums = np.where(valid, np.rint(np.where(valid, x, 0).astype(np.float64) * 2.0**UNITS), 0.0).sum(1).astype(np.int64)
-    return mean_of(sums, counts[:, None])
-
-
-def mean_of(sums: Whole, counts: npt.NDArray[np.integer] | int) -> Floats:
-    """Sums of whole numbers of 2^-16, divided, to the nearest, halves upwards."""
-    n = np.maximum(np.asarray(counts, np.int64), 1)
-    return ((2 * sums + n) // (2 * n) * 2.0**-UNITS).astype(np.float32)
-
-
-def _units(state: Floats) -> Whole:
-    v = np.clip(state.astype(np.float32) * np.float32(2.0**UNITS), -MOST, MOST)
-    return (v + np.where(v < 0, np.float32(-0.5), np.float32(0.5)).astype(np.float32)).astype(np.int64)
-
-
-def _step(cell: str, part: WholeLayer, x: Floats, state: list[Whole]) -> list[Whole]:
-    h = state[0]
-    of_x = read_input(x, part.x_exponent) @ part.x.weight.astype(np.int64).T
-    of_h = np.clip((h + 4) >> 3, -MOST_READ, MOST_READ) @ part.h.weight.astype(np.int64).T
-    sums = _rounded(of_x * part.x.scale.astype(np.int64) + of_h * part.h.scale.astype(np.int64), part.shift)
-    g = np.split(_held(_held(sums) + part.x.bias + part.h.bias), GATES[cell], -1)  # type: ignore[index]  # cells are Cells
-    if cell == "lstm":
-        i, f, n, o = _sigmoid(g[0]), _sigmoid(g[1]), _tanh(g[2]), _sigmoid(g[3])
-        c = _held(_share(f, state[1]) + ((i * n + (1 << 13)) >> 14))
-        return [(o * _tanh(c) + (1 << 13)) >> 14, c]
-    if cell == "gru":
-        last = slice(2 * h.shape[1], None)
-        a, u = (
-            _held(_held(_rounded(of[:, last] * p.scale[last].astype(np.int64), part.shift)) + p.bias[last])
-            for of, p in ((of_x, part.x), (of_h, part.h))
-        )
-        new = 2 * _tanh(_held(a + _share(_sigmoid(g[0]), u)))
-        return [new + _share(_sigmoid(g[1]), h - new)]
-    return [2 * _tanh(g[0])]
-
-
-def _rounded(value: Whole, shift: int) -> Whole:
-    return cast("Whole", (value + (1 << (shift - 1))) >> shift)
-
-
-def _held(x: Whole) -> Whole:
-    return np.clip(x, -MOST, MOST)
-
-
-def _share(share: Whole, x: Whole) -> Whole:
-    return cast("Whole", (share * (x >> 8) + ((share * (x & 255)) >> 8) + 64) >> 7)
-
-
-def _tanh(x: Whole) -> Whole:
-    return cast("Whole", (_curve(x, 0) + 4) >> 3)
-
-
-def _sigmoid(x: Whole) -> Whole:
-    return cast("Whole", (_curve(x, 1) + (1 << 18) + 8) >> 4)
-
-
-def _curve(x: Whole, halve: int) -> Whole:
-    a = np.minimum(np.abs(x) >> halve, (1 << 19) - 1)
-    k, f = a >> 14, a & 16383
-    c = CURVE[:, k]
-    y = c[0] + ((c[1] + ((c[2] + ((c[3] * f) >> 14)) * f >> 14)) * f >> 14)
-    return np.where(x < 0, -y, y)
-
-
-def _curve_table() -> Whole:
-    """Cubics through the Chebyshev nodes of the quarters of [0, 8): tanh in units of 2^-18. The numbers of csrc/fixed.h."""
-    nodes = (np.cos((2 * np.arange(4) + 1) * np.pi / 8) + 1) / 2
-    powers = np.vander(nodes, 4, increasing=True)
-    rows = [np.rint(np.linalg.solve(powers, np.tanh((k + nodes) / 4) * 2.0**18)) for k in range(32)]
-    return np.array(rows, np.int64).T
-
-
-CURVE = _curve_table()

@@ -17,7 +17,9 @@ from tidegate.blocks.ops import Array, State
 from tidegate.blocks.recurrent import layer_weights
 from tidegate.errors import ShapeError
 from tidegate.native import address
+from tidegate.runtime import whole
 from tidegate.runtime.arrays import ArrayOps
+from tidegate.runtime.int8 import Int8Net
 from tidegate.spec import Recurrent
 
 NORM_EPSILON = 1e-5
@@ -28,11 +30,11 @@ class NativeOps(ArrayOps):
     """Implements blocks.ops.Ops; every operation makes a new array. Safe to share between threads.
 
     Args:  frozen: every call brings the same weights, which never change: they are laid out for the kernels once, at their first
-           use. False lays them out at every call.
+           use. False lays them out at every call. int8: the net whose weights they are, where it is one of whole numbers.
     """
 
-    def __init__(self, *, frozen: bool = False) -> None:
-        self._frozen = frozen
+    def __init__(self, *, frozen: bool = False, int8: Int8Net | None = None) -> None:
+        self._frozen, self._int8 = frozen or int8 is not None, int8
         self._recurrent: dict[str, tuple[_Layer, ...]] = {}
         # By ids of weight and bias, which are kept beside their layout so that no other array can take those ids.
         self._linear: dict[tuple[int, int], tuple[Array, Array | None, native.PackedLinear]] = {}
@@ -40,10 +42,12 @@ class NativeOps(ArrayOps):
 
     def __getstate__(self) -> dict[str, object]:
         """A copy, in this process or another, lays its weights out anew: kernels differ from processor to processor."""
-        return {"_frozen": self._frozen, "_recurrent": {}, "_linear": {}, "_stacks": {}}
+        return {"_frozen": self._frozen, "_int8": self._int8, "_recurrent": {}, "_linear": {}, "_stacks": {}}
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         """`x @ weight.T + bias`, each output summed from the bias over k = 0..K-1."""
+        if self._int8 is not None:
+            x = _of_dtype(x, weight.dtype)
         if self._frozen and x.dtype == weight.dtype:
             return self._packed_linear(weight, bias)(x)
         dtype = np.result_type(x, weight)
@@ -53,7 +57,9 @@ class NativeOps(ArrayOps):
         key = id(weight), id(bias)
         found = self._linear.get(key)
         if found is None:  # two threads may both lay out; one of the two equal results stays
-            found = self._linear.setdefault(key, (weight, bias, native.PackedLinear(weight, bias)))
+            parts = None if self._int8 is None else self._int8.linear(weight)
+            packed = native.PackedLinear(weight, bias) if parts is None else native.PackedLinear.whole(*parts)
+            found = self._linear.setdefault(key, (weight, bias, packed))
         return found[2]
 
     def recurrent(
@@ -64,6 +70,7 @@ class NativeOps(ArrayOps):
         dtype = layers[0].dtype
         if any(array.dtype != dtype for array in (x, *(state or {}).values())):
             dtype = np.result_type(x, dtype, *(state or {}).values())  # of this machine's byte order
+            dtype = np.dtype(np.float32) if self._int8 is not None else dtype
             layers, x = layers if dtype == layers[0].dtype else _layers_of(block, weights, dtype), _of_dtype(x, dtype)
         shapes = {part: (rows, len(x), size) for part, (rows, size) in block.state().items()}
         start = {} if state is None else _start(shapes, state, dtype)
@@ -80,7 +87,7 @@ class NativeOps(ArrayOps):
     def _layers(self, block: Recurrent, weights: Mapping[str, Array]) -> tuple[_Layer, ...]:
         found = self._recurrent.get(block.name)
         if found is None:
-            found = _layers_of(block, weights, np.result_type(*weights.values()))
+            found = _layers_of(block, weights, np.result_type(*weights.values()), self._int8)
             if self._frozen:
                 found = self._recurrent.setdefault(block.name, found)
         return found
@@ -103,6 +110,8 @@ class NativeOps(ArrayOps):
 
     def pool(self, x: Array, lengths: Array | None, how: str) -> Array:
         """Mean or maximum over time, 0 for rows of length 0."""
+        if self._int8 is not None and how == "mean":
+            return whole.mean(x, lengths)
         return native.pool(x, lengths, how)
 
     def attend(self, scores: Array, x: Array, lengths: Array | None) -> Array:
@@ -151,14 +160,16 @@ def _ones(size: int, dtype: np.dtype[np.generic]) -> native.PackedLinear:
 class _Layer:
     """One layer of a recurrent block, its weights laid out for the kernels."""
 
-    def __init__(self, block: Recurrent, layer: int, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> None:
+    def __init__(
+        self, block: Recurrent, layer: int, weights: Mapping[str, Array], dtype: np.dtype[np.generic], int8: Int8Net | None = None
+    ) -> None:
         names = [f"l{layer}{suffix}" for suffix in ("", "_reverse")[: block.directions]]
         arrays = [_dense(a, dtype) for name in names for a in layer_weights(weights, name)]
         self.dtype = dtype
         self.directions, self.input_size, self.hidden_size = block.directions, arrays[0].shape[1], arrays[1].shape[1]
         self._cell, self._kind = native.CELLS[block.cell], native.DTYPES[dtype.name]
         call = self._call((0, 0), 0, (0, 0, 0), tuple(map(address, arrays)), (0, 0))
-        self._packed = native.Packed(call)
+        self._packed = native.Packed(call) if int8 is None else native.Packed.whole(block.cell, int8.layer(block, layer))
         self._no_weights = (0,) * len(arrays)
 
     def forward(self, x: Array, lengths: Array | None, start: Mapping[str, Array], ends: Mapping[str, Array]) -> Array:
@@ -203,11 +214,13 @@ def single_steps(
     return found[2]
 
 
-def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:
+def _layers_of(
+    block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic], int8: Int8Net | None = None
+) -> tuple[_Layer, ...]:
     got = {name: weights[name].shape for name in block.parameters()}
     if got != block.parameters():
         raise ShapeError(f"weights of {block.name!r}: expected {block.parameters()}, got {got}")
-    return tuple(_Layer(block, layer, weights, dtype) for layer in range(block.num_layers))
+    return tuple(_Layer(block, layer, weights, dtype, int8) for layer in range(block.num_layers))
 
 
 def _start(shapes: Mapping[str, tuple[int, ...]], state: State, dtype: np.dtype[np.generic]) -> dict[str, Array]:

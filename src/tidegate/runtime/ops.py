@@ -13,16 +13,24 @@ import numpy as np
 
 from tidegate.blocks import crf, recurrent
 from tidegate.blocks.ops import Array, State
+from tidegate.runtime import whole
 from tidegate.runtime.arrays import ArrayOps
+from tidegate.runtime.int8 import Int8Net
 from tidegate.spec import Recurrent
 
 
 @final
 class NumpyOps(ArrayOps):
-    """Implements blocks.ops.Ops; every operation makes a new array and keeps the dtype."""
+    """Implements blocks.ops.Ops; every operation makes a new array and keeps the dtype. int8: see NativeOps."""
+
+    def __init__(self, int8: Int8Net | None = None) -> None:
+        self._int8 = int8
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         """`x @ weight.T + bias`."""
+        parts = None if self._int8 is None else self._int8.linear(weight)
+        if parts is not None:
+            return whole.linear(x, parts)
         y = x @ weight.T
         return y if bias is None else y + bias
 
@@ -30,6 +38,8 @@ class NumpyOps(ArrayOps):
         self, block: Recurrent, weights: Mapping[str, Array], x: Array, lengths: Array | None, state: State | None
     ) -> tuple[Array, dict[str, Array]]:
         """The reference loop."""
+        if self._int8 is not None:
+            return whole.recurrent(self._int8, block, x, lengths, state)
         return recurrent.recurrent(self, block, weights, x, lengths, state)
 
     def sigmoid(self, x: Array) -> Array:
@@ -55,6 +65,8 @@ class NumpyOps(ArrayOps):
         batch, steps, size = x.shape
         if steps == 0:
             return self.zeros(x, (batch, size))
+        if self._int8 is not None and how == "mean":
+            return whole.mean(x, lengths)
         valid = np.ones((batch, steps, 1), bool) if lengths is None else (np.arange(steps) < lengths[:, None])[..., None]
         if how == "max":
             return np.where(valid.any(1), np.where(valid, x, x.dtype.type(-np.inf)).max(1), x.dtype.type(0))

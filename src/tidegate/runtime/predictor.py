@@ -7,7 +7,7 @@ and safe to share between threads; a Stream holds the state of the sequences tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, final
+from typing import NamedTuple, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from tidegate.blocks.weights import Floats, check_weights
 from tidegate.dims import check_shape
 from tidegate.errors import ShapeError, TaskError, nearest
 from tidegate.native import available, require
+from tidegate.runtime.calibrate import WatchedOps
+from tidegate.runtime.int8 import Int8Net, NetWeights, Watched, check_net
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
 from tidegate.runtime.steppable import unsteppable
@@ -44,7 +46,8 @@ class Output(NamedTuple):
 class Predictor:
     """The one implementation of prediction: a spec and its weights.
 
-    Args:  spec: the model. weights: `block.weight` -> float32 or float64 array, exactly those that the spec names.
+    Args:  spec: the model. weights: `block.weight` -> float32 or float64 array, exactly those that the spec names; in 8 bits
+           where they are NetWeights (runtime/int8.py).
            native: True for the native core, False for NumPy, None for the core where it is installed.
     Raises: FormatError when a weight is missing, too many, of another shape or not finite; MissingExtra when native is True and
            the core is not installed.
@@ -55,7 +58,13 @@ class Predictor:
         self.spec = spec
         self._weights = {name: _frozen(weights[name]) for name in spec.parameters()}
         self._dtype = next(iter(self._weights.values())).dtype if self._weights else np.dtype(np.float32)
-        self._ops = operations(native)
+        self._int8 = None
+        if isinstance(weights, NetWeights):
+            check_net(spec, weights)
+            self._int8 = NetWeights(self._weights, weights.scales, weights.exponents)
+        self._ops = operations(native, None if self._int8 is None else Int8Net(spec, self._int8))
+        if isinstance(weights, Watched):
+            self._ops = cast("NumpyOps", WatchedOps(self._ops, spec, self._weights, weights.highest))
         self._layout, self._state_size = spec.state(), spec.state_size()
         self._ports = {port.name: port for port in spec.inputs}
         self._looked_up = tuple(_looked_up(spec))  # port, column, and how many there are, or the port whose rows they are
@@ -76,8 +85,13 @@ class Predictor:
 
     @property
     def weights(self) -> Mapping[str, Floats]:
-        """`block.weight` -> read-only array."""
-        return dict(self._weights)
+        """`block.weight` -> read-only array; NetWeights of an int8 net."""
+        return dict(self._weights) if self._int8 is None else self._int8
+
+    @property
+    def int8(self) -> NetWeights | None:
+        """The weights of a net in 8 bits; None for one of floats."""
+        return self._int8
 
     def run(
         self,
@@ -250,11 +264,11 @@ def _looked_up(spec: Spec) -> Iterator[tuple[str, int, int | str]]:
             yield block.inputs[1], 0, items[block.inputs[0]]
 
 
-def operations(native: bool | None = None) -> NativeOps | NumpyOps:
+def operations(native: bool | None = None, int8: Int8Net | None = None) -> NativeOps | NumpyOps:
     """The core's operations, or NumPy's; None: the core's where it is installed. Raises: MissingExtra."""
     if native:
         require()
-    return NativeOps(frozen=True) if native or (native is None and available()) else NumpyOps()
+    return NativeOps(frozen=True, int8=int8) if native or (native is None and available()) else NumpyOps(int8)
 
 
 def _frozen(array: Floats) -> Floats:

@@ -19,6 +19,8 @@ from tidegate.blocks import graph
 from tidegate.blocks.weights import Floats
 from tidegate.errors import TaskError
 from tidegate.native import address
+from tidegate.runtime import whole
+from tidegate.runtime.int8 import UNITS
 from tidegate.runtime.native_ops import NativeOps, single_steps
 from tidegate.runtime.predictor import Predictor
 from tidegate.runtime.snapshot import Field
@@ -126,7 +128,8 @@ class Plan:
                 found += [Field(f"{block.name}.{part}", little, shape) for part, shape in block.state().items()]
             elif isinstance(block, Pool):
                 size = widths[block.inputs[0]]
-                found += [Field(f"{block.name}.so_far", little, (size,)), Field(f"{block.name}.count", "<i8", (1,))]
+                kind = little if self.net.int8 is None or block.how == "max" else "<f8"  # holds sums of whole numbers exactly
+                found += [Field(f"{block.name}.so_far", kind, (size,)), Field(f"{block.name}.count", "<i8", (1,))]
         return found
 
     def _bound_chain(self, embed: Embed, read: Recurrent, out: Linear, state: State) -> Push:
@@ -154,7 +157,7 @@ class Plan:
         if isinstance(block, Recurrent):
             return self._recurrent(block, state)
         if isinstance(block, Pool):
-            return _pool(block, state)
+            return _pool(block, state) if self.net.int8 is None or block.how == "max" else _whole_mean(block, state)
         if isinstance(block, Linear):
             weight, bias = weights[weight_name(block, "weight")], weights.get(f"{name}.bias")
             return lambda values: values.__setitem__(name, ops.linear(values[source][None], weight, bias)[0])
@@ -195,6 +198,19 @@ class Plan:
             values[name] = y[0, 0]
 
         return plain
+
+
+def _whole_mean(block: Pool, state: State) -> Call:
+    """The mean so far of an int8 net, as `whole.mean` says of the whole sequence."""
+    name, source = block.name, block.inputs[0]
+    so_far, count = state[f"{name}.so_far"], state[f"{name}.count"]
+
+    def call(values: Values) -> None:
+        count[0] += 1
+        so_far[:] += np.rint(values[source] * 2.0**UNITS)
+        values[name] = whole.mean_of(so_far.astype(np.int64), count)
+
+    return call
 
 
 def _chain(spec: Spec) -> tuple[Embed, Recurrent, Linear] | None:
