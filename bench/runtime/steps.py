@@ -5,7 +5,7 @@
 LSTM of N units that reads N numbers, batch 1. Ours: `stream.step(x, out)`. ONNX Runtime: an opset-17 LSTM node with its states as
 inputs and outputs, one intra-op thread, session made once. PyTorch: nn.LSTM in inference mode, state passed on. All three give
 the same numbers (checked first). Rounds of the three stand beside each other in time, in turning order; a figure is the median of
-the rounds' means, p99 that of single steps. Beside it: many streams at once, silence after a signal, memory of an idle stream,
+the rounds' means, p99 that of single steps. Beside it: the same layer in int8 (`Recurrent.quantize`), many streams at once, silence after a signal, memory of an idle stream,
 and the FMA peak of one thread.
 """
 
@@ -140,6 +140,25 @@ def compared(size: int, rounds: int) -> dict[str, Any]:
     return {"us": us, "p99_us": p99, "ratio": ratios}
 
 
+def eight(size: int, rounds: int) -> dict[str, float]:
+    """A step in int8 beside one in float32, and how far the two are apart after the 64 samples."""
+    xs = np.random.default_rng(1).normal(size=(64, size)).astype(np.float32)
+    layer = Recurrent("lstm", weights("lstm", size))
+    whole = layer.quantize("int8", xs)
+    out, given = np.empty(size, np.float32), list(xs)
+    ways = [one.stream().step for one in (layer, whole)]
+    found: list[list[float]] = [[], []]
+    for turn in range(rounds):
+        for way in (0, 1) if turn % 2 else (1, 0):
+            step = ways[way]
+            found[way].append(timed(lambda k, step=step: step(given[k], out), 2000))
+    apart = float(np.abs(layer.run(xs)[0] - whole.run(xs)[0]).max())
+    return {
+        "float32_us": statistics.median(found[0]), "int8_us": statistics.median(found[1]),
+        "ratio": statistics.median(a / b for a, b in zip(*found, strict=True)), "apart": apart,
+    }  # fmt: skip
+
+
 def many(streams: int, size: int, rounds: int) -> dict[str, float]:
     """Streams of a GRU stepped at once, against the FMA peak measured beside each round."""
     layer = Recurrent("gru", weights("gru", size))
@@ -218,13 +237,22 @@ def report(result: dict[str, Any]) -> str:
     )  # fmt: skip
     m, s = result["many_256_gru_128"], result["silence_lstm_32"]
     shares = [100 * m[name] for name in ("share_of_peak", "least", "most")]
+    small = "\n".join(
+        f"| {size} | {r['float32_us']:.2f} us | {r['int8_us']:.2f} us | {r['ratio']:.1f} | {r['apart']:.3f} |"
+        for size, r in result["int8"].items()
+    )
     beside = f"""
+| LSTM, batch 1, random weights | float32 | int8 | times float32 | largest difference of the outputs over 64 steps |
+|---|---|---|---|---|
+{small}
+
 - 256 streams of a GRU 128 in one `step_many`: {m["us"]:.0f} us, {shares[0]:.0f} % of the FMA peak of that moment
   ({shares[1]:.0f} to {shares[2]:.0f}).
 - A silent step after a million silent ones: {s["ratio"]:.2f} times one in the signal.
 - One idle stream of a 2 x 64 LSTM: {result["idle_bytes_2x64_lstm"]:,.0f} bytes, Python included.
 {begun}
-From 32 units on a step is bound by reading the weights: 32 KiB at 32 units (the first-level cache), 2 MiB at 256 (the third).
+From 32 units on a step is bound by reading the weights: 32 KiB at 32 units (the first-level cache), 2 MiB at 256 (the third),
+512 KiB of int8 (the second, 32 bytes a cycle).
 """
     return HEAD.format(**result["machine"]) + "\n".join(rows) + "\n" + beside
 
@@ -249,6 +277,7 @@ def main() -> None:
         "machine": {"cpu": cpu, "isa": native.require().isa(), "torch": torch.__version__, "onnxruntime": ort.__version__},
         "peak_gflops": native.require().peak(1, 0.2),
         "lstm": {str(size): compared(size, given.rounds) for size in SIZES},
+        "int8": {str(size): eight(size, given.rounds) for size in SIZES},
         "many_256_gru_128": many(256, 128, given.rounds),
         "silence_lstm_32": silence(given.rounds),
         "idle_bytes_2x64_lstm": idle_bytes(),
@@ -259,7 +288,9 @@ def main() -> None:
     for size, row in result["lstm"].items():
         us = ", ".join(f"{name} {value:.2f} us" for name, value in row["us"].items())
         print(f"LSTM {size}: {us}; {row['ratio']['onnxruntime']:.1f} x, {row['ratio']['torch']:.1f} x")
-    print(json.dumps({k: result[k] for k in ("many_256_gru_128", "silence_lstm_32", "idle_bytes_2x64_lstm", "peak_gflops")}))
+    print(
+        json.dumps({k: result[k] for k in ("int8", "many_256_gru_128", "silence_lstm_32", "idle_bytes_2x64_lstm", "peak_gflops")})
+    )
 
 
 if __name__ == "__main__":
