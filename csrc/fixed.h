@@ -55,10 +55,13 @@ TG_INLINE TG_INT tg_share(TG_INT share, TG_INT x) {
 /* One unit: g in the order of PyTorch's rows; the states before and after. cell.h names the sources. */
 TG_INLINE TG_INT tg_rnn_tanh_whole(TG_INT g) { return tg_tanh_whole(g) * TG_WHOLE(2); }
 
-TG_INLINE TG_INT tg_lstm_whole(TG_INT i, TG_INT f, TG_INT n, TG_INT o, TG_INT *c) {
-  const TG_INT half = TG_WHOLE(1 << 13), entering = (tg_sigmoid_whole(i) * tg_tanh_whole(n) + half) >> 14;
-  *c = tg_held(tg_share(tg_sigmoid_whole(f), *c) + entering);
-  return (tg_sigmoid_whole(o) * tg_tanh_whole(*c) + half) >> 14;
+/* Two functions, one run after the other over many units, as in cell.h. */
+TG_INLINE TG_INT tg_lstm_cell_whole(TG_INT i, TG_INT f, TG_INT n, TG_INT c) {
+  const TG_INT entering = (tg_sigmoid_whole(i) * tg_tanh_whole(n) + TG_WHOLE(1 << 13)) >> 14;
+  return tg_held(tg_share(tg_sigmoid_whole(f), c) + entering);
+}
+TG_INLINE TG_INT tg_lstm_output_whole(TG_INT o, TG_INT c) {
+  return (tg_sigmoid_whole(o) * tg_tanh_whole(c) + TG_WHOLE(1 << 13)) >> 14;
 }
 
 /* n and u: the candidate's sums of x and of h. */

@@ -230,13 +230,16 @@ TG_INLINE Ints sum_of_one(const Layer8 &l, const Product8 &p, const int32_t *of,
 /* States to those after the step. */
 void units8(const Layer8 &l, const Work8 &w) {
   const int64_t row = l.unit_row;
+  if (l.cell == TG_LSTM) {
+    for (int64_t u = 0; u < row; u += lanes<float>)
+      store_ints(w.cell + u, tg_lstm_cell_whole(sum_at(l, w, u), sum_at(l, w, row + u), sum_at(l, w, 2 * row + u), load_ints(w.cell + u)));
+    for (int64_t u = 0; u < row; u += lanes<float>)
+      store_ints(w.state + u, tg_lstm_output_whole(sum_at(l, w, 3 * row + u), load_ints(w.cell + u)));
+    return;
+  }
   for (int64_t u = 0; u < row; u += lanes<float>) {
     Ints h = load_ints(w.state + u);
-    if (l.cell == TG_LSTM) {
-      Ints c = load_ints(w.cell + u);
-      h = tg_lstm_whole(sum_at(l, w, u), sum_at(l, w, row + u), sum_at(l, w, 2 * row + u), sum_at(l, w, 3 * row + u), &c);
-      store_ints(w.cell + u, c);
-    } else if (l.cell == TG_GRU) {
+    if (l.cell == TG_GRU) {
       const Ints n = sum_of_one(l, l.x, w.of_x, 2 * row + u), own = sum_of_one(l, l.h, w.of_h, 2 * row + u);
       h = tg_gru_whole(sum_at(l, w, u), sum_at(l, w, row + u), n, own, h);
     } else {

@@ -152,7 +152,9 @@ tg_status tg_pack8(const tg_layer8 *l, tg_packed **packed) {
         used += lay_out8(&own.h, *k, gates, units, units, placed ? memory + used : nullptr);
       }
       if (placed) break;
-      made->memory = memory = static_cast<char *>(std::aligned_alloc(64, used));
+      const size_t page = used >= (size_t(1) << 18) ? size_t(1) << 21 : 64, bytes = (used + page - 1) / page * page;
+      made->memory = memory = static_cast<char *>(std::aligned_alloc(page, bytes));
+      wish_large_pages(memory, bytes);
       if (!memory) return fail(TG_NO_MEMORY, "packed: expected %zu bytes, got none", used);
     }
     for (int d = 0; d < l->directions; ++d) {
