@@ -47,8 +47,8 @@ class Deployed:
     """A net on its way to another form.
 
     Args:  net: what runs. task: "net" for a bare one, whose answer is its outputs. tokenizer: how a text becomes codes.
-           classes, temperature: of a classifier. longest: tokens of a text that are read. followed: of a forecaster. about: where it comes from,
-           in a line.
+           classes, temperature: of a classifier. longest: tokens of a text that are read. followed: of a forecaster. about:
+           where it comes from, in a line.
     """
 
     net: Predictor

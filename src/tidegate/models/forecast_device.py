@@ -1,4 +1,4 @@
-"""A forecaster on a device: what stands round its net there. In: Core, Panel. Out: Followed, whose golden answers are a stream's."""
+"""A forecaster on a device: what stands round its net. In: Core, Panel. Out: Followed, whose golden answers are a stream's."""
 
 from __future__ import annotations
 

@@ -68,13 +68,13 @@ static TG_UNUSED void tg_follow(tg_measure *moving, double y, int32_t memory) {
   moving->loc += share * (y - moving->loc);
   moving->unit += share * (tg_size(y - moving->loc) - moving->unit);
 }
-/* The scale that the moving statistics give; count 0: nothing was seen. */
-static TG_UNUSED tg_measure tg_running(const tg_measure *moving) {
-  tg_measure scale = *moving;
-  const double least = TG_FLOOR * tg_size(scale.loc);
-  if (scale.unit < least) scale.unit = least;
-  if (!(scale.unit > 0.0)) scale.unit = 1.0;
-  return scale;
+/* The scale that the moving statistics give; count 0: nothing was seen. Field by field: a struct would be copied by a call. */
+static TG_UNUSED void tg_running(tg_measure *scale, const tg_measure *moving) {
+  const double least = TG_FLOOR * tg_size(moving->loc);
+  scale->loc = moving->loc;
+  scale->count = moving->count;
+  scale->unit = moving->unit < least ? least : moving->unit;
+  if (!(scale->unit > 0.0)) scale->unit = 1.0;
 }
 /* The value `back` rows before the newest in a ring [reach] whose newest stands at `at`; *seen: whether it is there. */
 static TG_UNUSED double tg_past(const float *ring, int reach, int at, int back, int *seen) {
@@ -161,8 +161,8 @@ static TG_UNUSED void tg_levels(float *v, const float *q, int n, const uint8_t *
   }
 }
 /* In the data's units, at least `lower`; NaN for a line of which nothing was ever seen. */
-static TG_UNUSED float tg_unscaled(float z, const tg_measure *scale, double lower) {
-  const double y = scale->loc + scale->unit * (double)z;
+static TG_UNUSED float tg_unscaled(float z, float base, const tg_measure *scale, double lower) {
+  const double y = scale->loc + scale->unit * ((double)base + (double)z);
   return scale->count ? (float)(y < lower ? lower : y) : tg_missing();
 }
 
@@ -172,10 +172,15 @@ static TG_UNUSED int64_t tg_floor(int64_t n, int64_t by) { return n >= 0 ? n / b
 static TG_UNUSED void tg_turn(int32_t part, int32_t parts, float *sine, float *cosine) {
   const int32_t quarter = 4 * part / parts, rest = 4 * part - quarter * parts;
   const int swapped = 2 * rest > parts;
-  const float angle = 1.57079633f * (float)(swapped ? parts - rest : rest) / (float)parts, x = angle * angle;
-  const float s = angle * (1.0f - x * (1.0f / 6 - x * (1.0f / 120 - x * (1.0f / 5040 - x * (1.0f / 362880)))));
-  const float c = 1.0f - x * (0.5f - x * (1.0f / 24 - x * (1.0f / 720 - x * (1.0f / 40320 - x * (1.0f / 3628800)))));
-  const float first = swapped ? c : s, second = swapped ? s : c; /* sine and cosine within the quarter */
+  const double angle = 1.5707963267948966 * (double)(swapped ? parts - rest : rest) / (double)parts, x = angle * angle;
+  double s = 1.0, c = 1.0; /* Taylor's series, from the smallest term of each */
+  float first, second;     /* sine and cosine within the quarter */
+  int n;
+  for (n = 14; n > 0; n -= 2) {
+    s = 1.0 - s * x / (double)(n * (n + 1));
+    c = 1.0 - c * x / (double)(n * (n - 1));
+  }
+  first = (float)(swapped ? c : s * angle), second = (float)(swapped ? s * angle : c);
   *sine = quarter == 0 ? first : quarter == 1 ? second : quarter == 2 ? -first : -second;
   *cosine = quarter == 0 ? second : quarter == 1 ? -first : quarter == 2 ? -second : first;
 }
