@@ -114,7 +114,8 @@ class Parts:
     def ram(self) -> int:
         """Bytes of a state."""
         states = self.plan.segment * sum(self.net.read.state.values()) if self.moving else 0
-        return len(self.own.targets) * (SCALE + 4 * self.reach + 4 * states) + 8 + (8 if self.ticks else 0)
+        size = len(self.own.targets) * (SCALE + 4 * self.reach + 4 * states) + 8 + (8 if self.ticks else 0)
+        return -(-size // 8) * 8  # doubles stand at whole eights
 
     @property
     def stack(self) -> int:
