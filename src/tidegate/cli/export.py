@@ -11,6 +11,7 @@ from tidegate.models.exporting import EXPORTERS
 EXAMPLE = """example:
   tidegate export names.safetensors --to c -o names.h               # one C99 header, for a microcontroller
   tidegate export names.safetensors --to c --name surname -o names.h
+  tidegate export weather.safetensors --to c -o weather.h           # a row in, the forecast of the whole horizon out
   tidegate export weather.safetensors --to onnx -o weather.onnx     # for ONNX Runtime, which must agree before it is written"""
 
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         choices=sorted(EXPORTERS),
         required=True,
-        help="the form: c, one C99 header, C++-clean, of classifiers and language models; onnx, opset 18, of any model",
+        help="the form: c, one C99 header, of forecasters, classifiers and language models; onnx, opset 18, of any model",
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--name", metavar="NAME", help="of a header: what every name in it begins with; default: the file's name")

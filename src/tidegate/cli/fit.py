@@ -6,7 +6,7 @@ import argparse
 import time
 
 from tidegate.cli.common import add_columns, add_options, bullets, columns_of, forecaster_of, wrapped
-from tidegate.cli.training import LAST_WORDS, add_training, again, check_training, ending, finish
+from tidegate.cli.training import LAST_WORDS, add_device, add_training, again, check_training, ending, finish
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
 from tidegate.tasks.forecast import ForecastOptions
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="CSV, CSV.gz, TSV or Parquet, one row a series and time")
     add_training(parser)
     add_columns(parser)
+    add_device(parser)
     add_options(parser, ForecastOptions, required=("horizon",))
 
 
@@ -37,13 +38,14 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     checkpoint = None if args.no_checkpoint else args.output
     model.fit(
-        args.file, **columns_of(args), budget=args.budget, checkpoint=checkpoint, resume=args.resume, history=args.history,
+        args.file, **columns_of(args), flash=args.flash, ram=args.ram, budget=args.budget, checkpoint=checkpoint,
+        resume=args.resume, history=args.history,
     )  # fmt: skip
     model.save(args.output)
     print(wrapped(repr(model), hanging="  "))
     print(figures_text(model.card))
     print(bullets(notes(model.card)))
     print(ending(model.card, args, time.perf_counter() - began))
-    columns = {f"--{name}": getattr(args, name) for name in ("target", "time", "id", "past", "future", "static")}
+    columns = {f"--{name}": getattr(args, name) for name in ("target", "time", "id", "past", "future", "static", "flash", "ram")}
     print(f"the same again:\n  {again(args, ForecastOptions, columns, model.card)}")
     return finish(args, model.card)

@@ -11,12 +11,13 @@ from tidegate.errors import ConfigError, TaskError
 from tidegate.export.c.budget import Budget, budget
 from tidegate.export.deployed import Deployed
 from tidegate.tasks.classify import ClassifyOptions
+from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.generate import GenerateOptions
 
 SIZES = (*range(4, 64, 4), *range(64, 257, 8))
 _SIZE = re.compile(r"(\d{1,9})([KM]?)\Z")
 _UNIT = {"": 1, "K": 1 << 10, "M": 1 << 20}
-O = TypeVar("O", ClassifyOptions, GenerateOptions)  # noqa: E741  # options
+O = TypeVar("O", ClassifyOptions, ForecastOptions, GenerateOptions)  # noqa: E741  # options
 
 
 @final
@@ -66,9 +67,11 @@ def sized(options: O, held: Limits, deployed: Callable[[O], Deployed]) -> tuple[
             break
         chosen = tried, needed
     if chosen is None:
+        rows = isinstance(options, ForecastOptions)
+        smaller = "make horizon, lookback, lags or quantiles fewer" if rows else "make the vocabulary or embedding_dim smaller"
         raise ConfigError(
             f"flash, ram: expected room for {SIZES[0]} units, {needed.flash:,} bytes of flash and {needed.ram:,} of RAM, "
-            f"got {_said(held.flash)} and {_said(held.ram)}; give more, or make the vocabulary or embedding_dim smaller"
+            f"got {_said(held.flash)} and {_said(held.ram)}; give more, or {smaller}"
         )
     fitting, needed = chosen
     note = (
@@ -82,12 +85,12 @@ def _said(size: int | None) -> str:
     return "any" if size is None else f"{size:,}"
 
 
-def _check(options: ClassifyOptions | GenerateOptions) -> None:
+def _check(options: ClassifyOptions | ForecastOptions | GenerateOptions) -> None:
     """Raises: TaskError for what the blocks of the net do not show."""
-    if isinstance(options, ClassifyOptions):
+    if not isinstance(options, GenerateOptions):
         if options.ensemble > 1:
             raise TaskError("flash, ram: a device runs one net; set ensemble=1 (--ensemble 1)")
-        if options.ngrams:
+        if isinstance(options, ClassifyOptions) and options.ngrams:
             raise TaskError("flash, ram: a linear model of n-grams is not exported; set ngrams=False (--no-ngrams)")
     elif options.direction == "both":
         raise TaskError("flash, ram: a net from both sides is not exported; set direction='forward' (--direction forward)")

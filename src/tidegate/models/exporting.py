@@ -17,6 +17,8 @@ from tidegate.export.deployed import Deployed
 from tidegate.files import PathLike, check_writable, write_atomic
 from tidegate.models.base import Model, versions
 from tidegate.models.classifier import Classifier
+from tidegate.models.forecast_device import followed
+from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
 from tidegate.models.to_onnx import to_onnx
 
@@ -69,16 +71,29 @@ def deployed(model: Model) -> Deployed:
         if core.both is not None:
             raise TaskError("the model reads from both sides; train with direction='forward' (--direction forward)")
         return Deployed(net=core.net, task="generate", tokenizer=core.tokenizer, about=_about(model))
+    if isinstance(model, Forecaster):
+        return _forecaster(model)
     raise TaskError(
-        f"expected a classifier or a language model, got a model for {model.task!r}, whose answer is made of more than "
-        "one step of its net; train `fit classify` or `fit generate`"
+        f"expected a forecaster, a classifier or a language model, got a model for {model.task!r}, whose answer is made of more "
+        "than one step of its net; train `fit forecast`, `fit classify` or `fit generate`"
     )
+
+
+def _forecaster(model: Forecaster) -> Deployed:
+    fitted = model._ready()
+    core = fitted.core
+    _one_net(len(core.nets))
+    return Deployed(net=core.nets[0], task="forecast", followed=followed(core, fitted.panel), about=_about(model))
+
+
+def _one_net(count: int) -> None:
+    if count > 1:
+        raise TaskError(f"the model averages {count} nets, a device runs one; train with ensemble=1 (--ensemble 1)")
 
 
 def _classifier(model: Classifier) -> Deployed:
     core = model._ready()
-    if len(core.nets) > 1:
-        raise TaskError(f"the model averages {len(core.nets)} nets, a device runs one; train with ensemble=1 (--ensemble 1)")
+    _one_net(len(core.nets))
     if core.linear is not None and core.linear.share:
         raise TaskError("a linear model of n-grams stands beside the net; train with ngrams=False (--no-ngrams)")
     return Deployed(

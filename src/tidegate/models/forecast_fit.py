@@ -14,9 +14,13 @@ import numpy.typing as npt
 from tidegate.config import Plain, to_plain
 from tidegate.data.panel import Panel
 from tidegate.errors import DataError
+from tidegate.export.c.budget import untrained as untrained_net
+from tidegate.export.deployed import Deployed
 from tidegate.models.base import data_hash, training_half, versions
+from tidegate.models.device_size import Limits, sized
 from tidegate.models.drive import Drive, run_options
-from tidegate.models.forecast_core import Core
+from tidegate.models.forecast_core import Core, Corrections
+from tidegate.models.forecast_device import followed
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.tasks.forecast import ForecastOptions, ForecastProblem, make_plan
 from tidegate.tasks.forecast_net import build_spec
@@ -39,13 +43,29 @@ class Result(NamedTuple):
     steps: int
 
 
-def fit(options: ForecastOptions, panel: Panel, drive: Drive) -> Result:
-    """Plan, train, calibrate."""
+def fit(options: ForecastOptions, panel: Panel, drive: Drive, held: Limits | None = None) -> Result:
+    """Plan, train, calibrate.
+
+    Args:  held: what a device holds, which chooses the hidden size. Raises: DataError; what `sized` raises.
+    """
     train = training_half("train")
     _check_counts(options, panel)
+    note = None
+    if held is not None:
+        options, note = sized(options, held, lambda tried: on_device(tried, panel))
     problem = ForecastProblem(options, make_plan(options, panel), panel)
     result = _trained(train, options, problem, drive, train_options(options, options.steps or DEFAULT_STEPS), None)
-    return _finished(options, problem, panel, result)
+    done = _finished(options, problem, panel, result)
+    cast("list[Plain]", done.card["notes"]).extend([] if note is None else [note])
+    return done
+
+
+def on_device(options: ForecastOptions, panel: Panel) -> Deployed:
+    """What a device would hold of these options."""
+    plan = make_plan(options, panel)
+    corrections = Corrections((50.0,), np.full((1, plan.horizon), 2.0)) if options.calibrate else None
+    core = Core(plan, (), corrections, options.lower, options.paths)
+    return Deployed(net=untrained_net(build_spec(plan)), task="forecast", followed=followed(core, panel))
 
 
 def update(options: ForecastOptions, core: Core, panel: Panel, drive: Drive, steps: int) -> Result:

@@ -29,6 +29,7 @@ from tidegate.models import forecast_answers as answers
 from tidegate.models import forecast_fit as fitting
 from tidegate.models import forecast_store as store
 from tidegate.models.base import FILE_FAULTS, Model, given_options, load_as, not_fitted, options_signature
+from tidegate.models.device_size import limits
 from tidegate.models.drive import Drive, OnEvent, check_machine, checked_drive
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_figures import figures_text
@@ -110,6 +111,8 @@ class Forecaster(Model):
         past: Names = (),
         future: Names = (),
         static: Names = (),
+        flash: str | int | None = None,
+        ram: str | int | None = None,
         budget: str | float | None = None,
         checkpoint: PathLike | None = None,
         resume: bool = False,
@@ -122,16 +125,19 @@ class Forecaster(Model):
         Args:  frame: a path (.csv, .csv.gz, .tsv, .parquet), a pandas, polars or pyarrow table, a mapping of arrays, or a list of
         arrays.
             target, time, id, past, future, static: column names; without `time` the order of the rows counts; a list of arrays
-            needs none. budget: "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem of checkpoint
-            files; with `resume` the newest of them is continued. history: a JSON-lines file of training records. progress: a bar;
-            None shows it where it is seen.
+            needs none. flash, ram: bytes, or "32K", that the model exported to C may take, code and stack included; hidden_size
+            is then the largest that fits. budget: "90s", "10m", "1h" or seconds; fixes the number of steps once. checkpoint: stem
+            of checkpoint files; with `resume` the newest of them is continued. history: a JSON-lines file of training records.
+            progress: a bar; None shows it where it is seen.
         Raises: DataError that lists every fault of the data; ConfigError; MissingExtra without torch; OutputError.
         """
         steps = self._given.get("steps")
         drive = checked_drive(self.options.device, steps, budget, checkpoint, resume, history, progress, on_event)
+        held = limits(flash, ram, self._given)
         table = read_table(frame)
         panel = self._panel(table, target, time, id, past, future, static)
-        result = fitting.fit(self.options, panel, drive)
+        result = fitting.fit(self.options, panel, drive, held)
+        self.options = replace(self.options, hidden_size=result.core.plan.hidden_size)
         self._take(result, table.kind, result.steps)
         return self
 

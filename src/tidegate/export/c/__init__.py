@@ -3,7 +3,8 @@
 `run.h` is the C that every header shares, `cell.h` the cells' mathematics as they stand in csrc; both are pasted in whole.
 """
 
-from tidegate.export.c.header import Header, header
+from tidegate.export.c.header import header
 from tidegate.export.c.prove import Proof, prove
+from tidegate.export.c.record import Header
 
 __all__ = ["Header", "Proof", "header", "prove"]

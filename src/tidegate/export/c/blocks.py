@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from tidegate.errors import TaskError
 from tidegate.export.c.layers import FOLDED, embed, folds, linear, recurrent
 from tidegate.export.c.steps import MOST_SQUARED, Place, Steps
@@ -47,10 +49,15 @@ def translate(name: str, net: Predictor) -> Steps:
         if block.name in folded:
             steps.places[block.name] = Place(FOLDED, block.embedding_dim, 0.0, 0.0)  # type: ignore[union-attr]  # an Embed
         else:
-            steps.places[block.name] = _TRANSLATED[type(block)](steps, block, sources)
+            steps.places[block.name] = placed(steps, block, sources)
     for output in net.spec.outputs:
         steps.bound(steps.places[output])
     return steps
+
+
+def placed(steps: Steps, block: Block, sources: list[Place]) -> Place:
+    """The statements of one block, said to `steps`, and where its numbers stand then."""
+    return _TRANSLATED[type(block)](steps, block, sources)
 
 
 def _check(spec: Spec) -> None:
@@ -111,13 +118,21 @@ def _norm(steps: Steps, block: Norm, sources: list[Place]) -> Place:
 
 
 def _concat(steps: Steps, block: Concat, sources: list[Place]) -> Place:
-    size = sum(source.size for source in sources)
+    size, sources = sum(source.size for source in sources), [source for source in sources if source.size]
+    if _beside(sources):
+        return sources[0]._replace(size=size, still=max(s.still for s in sources), moving=max(s.moving for s in sources))
     to, start = steps.buffer(block.name, size), 0
     for source in sources:
         steps.say(f"tg_copy({to} + {start}, {source.at}, {source.size});")
         start += source.size
     steps.say(*_tail(to, size))
     return Place(to, size, max(s.still for s in sources), max(s.moving for s in sources))
+
+
+def _beside(sources: list[Place]) -> bool:
+    """Whether parts stand one behind the other already."""
+    starts = np.cumsum([0, *(source.size for source in sources[:-1])]).tolist()
+    return all(source.at == f"{sources[0].at} + {start}" for source, start in list(zip(sources, starts, strict=True))[1:])
 
 
 def _add(steps: Steps, block: Add, sources: list[Place]) -> Place:

@@ -6,6 +6,7 @@ a processor without fused multiply-add may differ by is measured in that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,23 +19,27 @@ from tidegate.spec import Pool
 
 STEPS, MOST_NUMBERS, FEWEST = 16, 2048, 2
 MOST_DRIFT = 1e-4  # where rounding alone moves a chaotic net further, it has fewer golden steps
+# Of the self-test, whose steps follow each other: several times what float32's own rounding moves them by, at least the first.
+SELFTEST_LEAST, SELFTEST_TIMES = 1e-5, 8.0
 SEED = 0
+ROWS, MOST_ROWS, MEAN, MISSING = 8, 2048, 2.5, 0.1  # of a forecaster: rows past those that are kept; mean and gaps of its values
 Inputs = npt.NDArray[np.generic]
 
 
 class Golden(NamedTuple):
-    """T steps of one sequence from the start."""
+    """T steps of one sequence from the start; of a forecaster, of which some rows alone are compared, R rows."""
 
-    inputs: Inputs  # (T,) int64 codes, or (T, I) float32
+    inputs: Inputs  # (T,) int64 codes, or (T, I) or (R, K) float32
     outputs: npt.NDArray[np.float32]  # (T, N): the numbers of the answer after each step, side by side
     states: npt.NDArray[np.float32]  # (T + 1, S) before the first step, and after each
     rounding: float  # what float32 loses in one step at most, as a share of max(1, |number|)
     drift: float  # and in all of them together
+    at: tuple[int, ...] = ()  # of a forecaster: the rows whose answers are the outputs
 
     @property
     def flash(self) -> int:
         """Bytes of the self-test's vectors."""
-        return self.outputs.nbytes + self.inputs.size * (2 if self.inputs.dtype == np.int64 else 4)
+        return self.outputs.nbytes + self.inputs.size * (2 if self.inputs.dtype == np.int64 else 4) + 2 * len(self.at)
 
 
 def golden(net: Deployed) -> Golden:
@@ -51,6 +56,22 @@ def golden(net: Deployed) -> Golden:
         rounding = max(rounding, *apart[:count])
     given = inputs if net.net.spec.inputs[0].shape == "sequence" else inputs[:, 0]
     return Golden(given, outputs.astype(np.float32), states.astype(np.float32), float(rounding), float(max(apart[:count])))
+
+
+def golden_rows(
+    net: Predictor, targets: int, rows: int, answers: Callable[[Predictor, npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+) -> Golden:
+    """Of a forecaster: rows from no history until every row that is kept was overwritten, some of them missing."""
+    rng, count = np.random.default_rng(SEED), min(MOST_ROWS, rows + ROWS)
+    inputs = (MEAN + rng.standard_normal((count, targets))).astype(np.float32)
+    missing = rng.random(inputs.shape) < MISSING
+    inputs[missing & (np.arange(count) > 0)[:, None]] = np.nan
+    exact = Predictor(net.spec, {name: np.asarray(w, np.float64) for name, w in net.weights.items()})
+    found, wanted = answers(net, inputs), answers(exact, inputs)
+    compared = max(FEWEST, min(STEPS, MOST_NUMBERS // found.shape[1]))
+    at = np.unique(np.linspace(0, count - 1, compared).round().astype(int)).tolist()
+    drift = float(relative(found, wanted).max())
+    return Golden(inputs, found[at].astype(np.float32), np.zeros((len(at) + 1, 0), np.float32), drift, drift, tuple(at))
 
 
 def relative(got: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -6,23 +6,21 @@ NAME_init(&state), NAME_step(&state, code or x, &answer) and NAME_selftest(); se
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import replace
 
 import numpy as np
 
 from tidegate.export.c import tables
 from tidegate.export.c.blocks import translate
-from tidegate.export.c.golden import Golden, golden, most_codes
-from tidegate.export.c.layers import WIDEST
+from tidegate.export.c.forecast import forecast_header
+from tidegate.export.c.golden import SELFTEST_LEAST, SELFTEST_TIMES, golden, most_codes
+from tidegate.export.c.layers import widest
+from tidegate.export.c.record import Header
 from tidegate.export.c.steps import Steps
 from tidegate.export.c.text import floats, number, shared, whole
 from tidegate.export.deployed import Deployed, checked_name
 from tidegate.runtime.predictor import Predictor
-from tidegate.spec import Recurrent
 
-# Of the self-test, whose steps follow each other: several times what float32's own rounding moves them by, at least the first.
-SELFTEST_LEAST, SELFTEST_TIMES = 1e-5, 8.0
 MOST_STEPS = 2_000_000_000
 LARGEST = 3.4e38  # finite
 PROBABILITIES = "p"
@@ -35,28 +33,6 @@ WORDS = (
 )
 
 
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Header:
-    """An exported net.
-
-    text: the header. flash: bytes of weights and tables; selftest: those of the golden vectors. ram: bytes of a state, stack: of
-    the step's buffers, on a device that works on one number at a time. products: multiply-adds of a step. state: fields of the
-    state struct that hold the net's own state, outputs: those of the answer, in the net's order, with their sizes.
-    """
-
-    name: str
-    text: str
-    flash: int
-    selftest: int
-    ram: int
-    stack: int
-    products: int
-    vectors: Golden
-    state: dict[str, int]
-    outputs: dict[str, int]
-
-
 def header(net: Deployed, name: str) -> Header:
     """The header of a net.
 
@@ -67,7 +43,10 @@ def header(net: Deployed, name: str) -> Header:
     if any(w.dtype != np.float32 for w in net.net.weights.values()):
         weights = {key: np.asarray(value, np.float32) for key, value in net.net.weights.items()}
         net = replace(net, net=Predictor(net.net.spec, weights))
+    if net.followed is not None:
+        return forecast_header(net, net.followed, name)
     steps, vectors, own = translate(name, net.net), golden(net), tables.tables(net, name)
+    given = f"{name}_golden_codes[t]" if coded(net) else f"{name}_golden_x + t * {name}_INPUTS"
     steps.counted = steps.counted or net.longest is not None
     made = Header(
         name=name,
@@ -80,9 +59,10 @@ def header(net: Deployed, name: str) -> Header:
         vectors=vectors,
         state=steps.state,
         outputs={field_of(output): steps.places[output].size for output in net.net.spec.outputs} | _further(net),
+        call=f"{name}_step(&state, {given}, &answer)",
     )
     parts = (
-        _about(net, made), _lanes(net), shared(), f"#ifndef TIDEGATE_MODEL_{name}_H\n#define TIDEGATE_MODEL_{name}_H\n",
+        _about(net, made), widest(net.net.spec), shared(), f"#ifndef TIDEGATE_MODEL_{name}_H\n#define TIDEGATE_MODEL_{name}_H\n",
         _constants(net, made, steps), *(floats(array, values) for array, values in steps.arrays.items()), own.text,
         _structs(net, made, steps), _init(made, steps), _step(net, made, steps), _selftest(net, made), "#endif\n",
     )  # fmt: skip
@@ -97,13 +77,6 @@ def field_of(output: str) -> str:
 def coded(net: Deployed) -> bool:
     """Whether a step takes a code, not numbers."""
     return net.net.spec.inputs[0].shape == "tokens"
-
-
-def _lanes(net: Deployed) -> str:
-    """Vectors no wider than the widest layer: a half empty one costs as much as a full one."""
-    widest = max((block.hidden_size for block in net.net.spec.blocks if isinstance(block, Recurrent)), default=WIDEST)
-    most = 4 if widest <= 4 else 8 if widest <= 8 else WIDEST
-    return "" if most == WIDEST else f"#if !defined(TG_MOST_LANES)\n#define TG_MOST_LANES {most}\n#endif\n"
 
 
 def _further(net: Deployed) -> dict[str, int]:

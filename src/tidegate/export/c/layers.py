@@ -17,6 +17,13 @@ FOLDED = ""  # the place of an embedding that stands in the layer that reads it
 KEPT = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 4}  # products of a unit that its cell reads
 
 
+def widest(spec: Spec) -> str:
+    """C that asks for vectors no wider than the widest layer: a half empty one costs as much as a full one."""
+    hidden = max((block.hidden_size for block in spec.blocks if isinstance(block, Recurrent)), default=WIDEST)
+    most = 4 if hidden <= 4 else 8 if hidden <= 8 else WIDEST
+    return "" if most == WIDEST else f"#if !defined(TG_MOST_LANES)\n#define TG_MOST_LANES {most}\n#endif\n"
+
+
 def folds(spec: Spec, block: Embed) -> bool:
     """Whether the products of the first layer with every vector take less room than the vectors and its weights."""
     reader = _reader(spec, block.name)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from tidegate import native
 from tidegate.errors import ExportError
 from tidegate.export.c.golden import relative
-from tidegate.export.c.header import Header
+from tidegate.export.c.record import Header
 from tidegate.export.c.text import number, rows
 
 TOLERANCE, TIMES = 1e-6, 4.0  # a step, of max(1, |number|); the rounding of a processor without fused multiply-add
@@ -147,7 +147,6 @@ def driver(made: Header) -> str:
     """A C program: the self-test, then every golden step from the net's own state; it prints the bits of what it got."""
     n, steps = made.name, len(made.vectors.outputs)
     states = made.vectors.states[:-1]
-    given = f"{n}_golden_codes[t]" if made.vectors.inputs.ndim == 1 else f"{n}_golden_x + t * {n}_INPUTS"
     into, out, start = [], [], 0
     for output, size in made.outputs.items():
         out.append(f"  for (k = 0; k < {size}; ++k) {{ to[{start} + k] = answer.{output}[k]; TG_BARRIER; }}")
@@ -168,7 +167,7 @@ def driver(made: Header) -> str:
         f"static {n}_state state;\nstatic {n}_answer answer;\nfloat to[NUMBERS];\n"
         "int begin(void);\nint each(int t);\n"
         f"int begin(void) {{ return {n}_init(&state); }}\n"
-        f"int each(int t) {{\n  int k, status;\n{body(into)}\n  status = {n}_step(&state, {given}, &answer);\n{body(out)}\n"
+        f"int each(int t) {{\n  int k, status;\n{body(into)}\n  status = {made.call};\n{body(out)}\n"
         "  (void)k, (void)states;\n  return status;\n}\n"
         "#ifndef NO_MAIN\n#include <stdio.h>\n#include <string.h>\nint main(void) {\n  int t, k;\n"
         f'  printf("selftest %d\\n", {n}_selftest());\n  begin();\n'

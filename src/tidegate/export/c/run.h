@@ -323,7 +323,8 @@ TG_INLINE int tg_within(const float *x, float most, int n) {
   int k;
   TG_COPY(&limit, &most, sizeof limit);
   for (k = 0; k < n; ++k) {
-    TG_COPY(&bits, x + k, sizeof bits);
+    const float value = x[k]; /* is aligned for certain, so that no processor calls memcpy */
+    TG_COPY(&bits, &value, sizeof bits);
     over |= (uint32_t)((bits & 0x7fffffffu) > limit);
   }
   return over == 0;

@@ -17,12 +17,17 @@ MOST_SQUARED = 1e17  # nor may the squares of a norm
 
 
 class Place(NamedTuple):
-    """Where a block's numbers stand; their absolute values are at most `still + moving * B` where inputs are at most B."""
+    """Where a block's numbers stand; their absolute values are at most `still + moving * B` where inputs are at most B.
+
+    rows: steps inside a segment that stand there, each of `size` numbers, `apart` from one to the next.
+    """
 
     at: str
     size: int
     still: float
     moving: float
+    rows: int = 1
+    apart: int = 0
 
 
 @final

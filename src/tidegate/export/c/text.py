@@ -52,6 +52,11 @@ def strings(name: str, texts: Sequence[str]) -> str:
     return f"static const char *const {name}[{len(texts)}] TG_UNUSED = {{\n{rows([string(t) for t in texts])}}};\n"
 
 
+def further(name: str) -> str:
+    """One more file of C that stands behind the shared one."""
+    return files("tidegate.export.c").joinpath(name).read_text(encoding="utf-8")
+
+
 def shared() -> str:
     """The C that every header shares: run.h with cell.h in the place where it is included."""
     folder = files("tidegate.export.c")
