@@ -6,12 +6,13 @@
  *   TG_WHOLE(c)        a TG_INT of the constant c
  *   TG_UNDER(a, b, x, y)  x where a < b, else y
  *   TG_CURVE(j, k)     the j-th row of TG_CURVE_0 ... 3 at the places k, each from 0 to 31
+ *   TG_CURVE_TABLES    the declarations of what TG_CURVE reads, or nothing
  *
  * Units. Products' sums g and states h, c: 2^-16, at most 2^23 of them, which a float32 holds exactly. What a product reads of h
  * (tg_read): 14 bits, 2^-13. Gates and tanh: 2^-15. A product in other units is rounded to the nearest, halves upwards. */
 
 /* tanh over 32 quarters of [0, 8): c0 + c1 f + c2 f^2 + c3 f^3 in units of 2^-18, f in [0, 1) the place within the quarter; through
- * the Chebyshev nodes of each. Within 1.5e-5. bench/edge/curve.py makes them. */
+ * the Chebyshev nodes of each. Within 1.5e-5. The NumPy twin, runtime/whole.py, makes them. */
 #define TG_CURVE_0                                                                                                                  \
   -1, 64203, 121140, 166500, 199647, 222373, 237279, 246776, 252714, 256384, 258635, 260010, 260848, 261357, 261666, 261854, 261968, \
       262037, 262079, 262105, 262120, 262130, 262135, 262139, 262141, 262142, 262143, 262143, 262144, 262144, 262144, 262144
@@ -23,6 +24,9 @@
       0, 0, 0, 0, 0, 0, 0, 0
 #define TG_CURVE_3                                                                                                                  \
   -1274, -730, -77, 331, 453, 407, 308, 212, 139, 88, 55, 34, 21, 13, 8, 5, 3, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+#if defined(TG_CURVE_TABLES)
+TG_CURVE_TABLES
+#endif
 
 TG_INLINE TG_INT tg_bound(TG_INT x, TG_INT most) {
   x = TG_UNDER(x, -most, -most, x);

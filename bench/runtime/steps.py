@@ -5,8 +5,8 @@
 LSTM of N units that reads N numbers, batch 1. Ours: `stream.step(x, out)`. ONNX Runtime: an opset-17 LSTM node with its states as
 inputs and outputs, one intra-op thread, session made once. PyTorch: nn.LSTM in inference mode, state passed on. All three give
 the same numbers (checked first). Rounds of the three stand beside each other in time, in turning order; a figure is the median of
-the rounds' means, p99 that of single steps. Beside it: the same layer in int8 (`Recurrent.quantize`), many streams at once, silence after a signal, memory of an idle stream,
-and the FMA peak of one thread.
+the rounds' means, p99 that of single steps. Beside it: the same layer in int8 (`Recurrent.quantize`), many
+streams at once, silence after a signal, memory of an idle stream, and the FMA peak of one thread.
 """
 
 from __future__ import annotations

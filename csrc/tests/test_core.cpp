@@ -637,6 +637,8 @@ void check_callers() {
   expect(wrong == 0, "calls from several threads");
 }
 
+#include "test_int8.h"
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -661,6 +663,7 @@ int main(int argc, char **argv) {
     check_crf<float>(2e-5);
     check_crf<double>(1e-12);
     check_stacks();
+    whole::check_all();
   }
   check_refusals();
   check_changing_threads();

@@ -135,6 +135,10 @@ def drawn(export: Export) -> Sheet:
 
 def _check_weights(export: Export) -> None:
     """Raises: TaskError for weights that ONNX, or ONNX Runtime, cannot hold."""
+    if any(net.int8 is not None for net in export.nets):
+        raise TaskError(
+            "the model is in 8 bits, whose whole numbers ONNX's recurrent operators do not have; export the float32 model"
+        )
     for net in export.nets:
         wrong = next((name for name, array in net.weights.items() if array.dtype != np.float32), None)
         if wrong is not None:

@@ -74,6 +74,15 @@ def golden_rows(
     return Golden(inputs, found[at].astype(np.float32), np.zeros((len(at) + 1, 0), np.float32), drift, drift, tuple(at))
 
 
+def golden_codes(net: Deployed) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """(T,) codes, (T, N) outputs after each, (T + 1, S) states, of a net that reads codes."""
+    inputs, own = _inputs(net), net.net
+    after = [own.run({own.spec.inputs[0].name: inputs[None, : t + 1]}) for t in range(len(inputs))]
+    said = [[y[-1] if y.ndim == 2 else y for y in (ran.outputs[name][0] for name in own.spec.outputs)] for ran in after]
+    states = np.stack([own.initial_state()[0], *(ran.state[0] for ran in after)])
+    return np.asarray(inputs[:, 0], np.int64), np.stack([np.concatenate(row) for row in said]), states
+
+
 def relative(got: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """|got - wanted| / max(1, |wanted|)."""
     exact = np.asarray(wanted, np.float64)

@@ -15,22 +15,16 @@ from tidegate.export.c.blocks import translate
 from tidegate.export.c.forecast import forecast_header
 from tidegate.export.c.golden import SELFTEST_LEAST, SELFTEST_TIMES, golden, most_codes
 from tidegate.export.c.layers import widest
-from tidegate.export.c.record import Header
+from tidegate.export.c.record import Header, field_of
 from tidegate.export.c.steps import Steps
 from tidegate.export.c.text import floats, number, shared, whole
+from tidegate.export.c.whole import whole_header
 from tidegate.export.deployed import Deployed, checked_name
 from tidegate.runtime.predictor import Predictor
 
 MOST_STEPS = 2_000_000_000
 LARGEST = 3.4e38  # finite
 PROBABILITIES = "p"
-# Words of C and C++ that a block could be called by, and the answer's own.
-WORDS = (
-    "alignas alignof and asm auto best bool break case catch char class compl const constexpr continue decltype default "
-    "delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new "
-    "noexcept not nullptr operator or p private protected public register restrict return short signed sizeof static struct "
-    "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile while xor"
-)
 
 
 def header(net: Deployed, name: str) -> Header:
@@ -40,6 +34,8 @@ def header(net: Deployed, name: str) -> Header:
     """
     checked_name(name)
     tables.check(net)
+    if net.net.int8 is not None:
+        return whole_header(net, name)
     if any(w.dtype != np.float32 for w in net.net.weights.values()):
         weights = {key: np.asarray(value, np.float32) for key, value in net.net.weights.items()}
         net = replace(net, net=Predictor(net.net.spec, weights))
@@ -67,11 +63,6 @@ def header(net: Deployed, name: str) -> Header:
         _structs(net, made, steps), _init(made, steps), _step(net, made, steps), _selftest(net, made), "#endif\n",
     )  # fmt: skip
     return replace(made, text="\n".join(part for part in parts if part))
-
-
-def field_of(output: str) -> str:
-    """The answer's field for an output of the net: its name, with an underscore where that is taken."""
-    return f"{output}_" if output in WORDS.split() else output
 
 
 def coded(net: Deployed) -> bool:
