@@ -103,17 +103,17 @@ def said(stream_answer) -> np.ndarray:
 @needs_gcc
 @pytest.mark.parametrize("name", FORECASTERS)
 def test_row_by_row_it_gives_what_a_stream_gives(name: str, tmp_path: Path) -> None:
-    """Rows of another size than the golden ones, gaps, many times round the ring and the phases; then once more from the start."""
+    """Rows far from 0, outliers, gaps, many times round the ring and the phases: 2e-6 of their spread and float's rounding."""
     own, made = Library(HEADERS[name], tmp_path), MADE[name]
-    rows = golden_rows(len(made.deployed.followed.targets), 150)
-    for _ in range(2):
+    rows = golden_rows(len(made.deployed.followed.targets), 100)
+    for _ in range(2):  # and once more from the start
         own.own.init()
         stream = made.stream()
         for row in rows:
             wanted = said(stream.push(row))
             whole = np.isfinite(row).all()
             assert own.call("step" if whole else "hold", row) == 0
-            np.testing.assert_allclose(own.answer(), wanted, rtol=1e-6, atol=0)
+            np.testing.assert_allclose(own.answer(), wanted, rtol=6.1e-8, atol=1e-5)
 
 
 @needs_gcc
