@@ -133,6 +133,7 @@ def run_tidegate(words: list[str], where: str) -> None:
         return
     more = SMALL if words[0] in ("fit", "backtest") else []
     more = [] if "--budget" in words else more  # a budget fixes the steps
+    more = more[:2] if "--flash" in words else more  # and a device the hidden size
     words = ["1s" if before == "--budget" else word for before, word in zip(["", *words], words, strict=False)]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

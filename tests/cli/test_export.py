@@ -30,6 +30,24 @@ def test_a_header_is_written_and_its_proof_told(model: Path, tmp_path: Path, cap
     assert "verdict_step(" in out.read_text(encoding="utf-8")
 
 
+def test_a_forecaster_from_a_csv_to_a_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """fit with the device's limits, export, and the same command again as `fit` tells it."""
+    data, model, out = tmp_path / "tide.csv", tmp_path / "tide.safetensors", tmp_path / "tide.h"
+    lines = (f"2024-01-{1 + k // 24:02}T{k % 24:02}:00,{10 + (k % 12)}" for k in range(240))
+    data.write_text("hour,level\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    words = ["fit", "forecast", str(data), "--target", "level", "--time", "hour", "--horizon", "6", "--scaling", "running"]
+    words += ["--steps", "4", "--batch-size", "8", "--no-checkpoint", "-o", str(model)]
+    assert main([*words, "--flash", "32K", "--ram", "6K"]) == 0
+    said = capsys.readouterr().out
+    assert "was chosen" in said
+    assert "--flash 32K --ram 6K" in said
+    assert main(["export", str(model), "--to", "c", "-o", str(out)]) == 0
+    assert "proved: " in capsys.readouterr().out
+    text = out.read_text(encoding="utf-8")
+    assert "tide_step(tide_state *s, const float *x, tide_answer *a)" in text
+    assert "tide_clock(tide_state *s, int64_t time)" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -91,6 +91,7 @@ FORECASTERS: dict[str, dict[str, object]] = {
     },
     "window": {"scaling": "window", "cell": "lstm", "clock": "hours", "targets": 2, "num_layers": 2, "lower": 0.5, "horizon": 7},
     "normal": {"scaling": "running", "cell": "rnn", "output": "gaussian", "targets": 3, "identity": True, "season": 3},
+    "student": {"scaling": "window", "cell": "rnn", "output": "student_t", "clock": "quarters", "targets": 2, "lookback": 9},
     "point": {"scaling": "window", "cell": "gru", "output": "point", "clock": "months", "segment": 1, "lags": (2, 5)},
     "tails": {
         "scaling": "running",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tidegate as tg
@@ -12,7 +13,7 @@ from tests.export.specs import targets
 from tidegate.cli import main
 from tidegate.export.c import header
 from tidegate.export.c.budget import budget
-from tidegate.models import classify_fit, language_fit
+from tidegate.models import classify_fit, forecast_fit, language_fit
 from tidegate.models.device_size import SIZES, limits
 from tidegate.models.exporting import deployed
 
@@ -55,6 +56,50 @@ def test_the_next_size_would_not_fit(flash: str | None, ram: str | None) -> None
     assert not held.hold(needed(after))
     assert f"hidden_size {chosen} was chosen" in model.card["notes"][-1]
     assert core.nets[0].spec.blocks[2].hidden_size == chosen
+
+
+SERIES = [10 + 4 * np.sin(np.arange(200) / 2) + np.random.default_rng(k).normal(size=200) for k in range(2)]
+
+
+@pytest.mark.parametrize("options", [
+    {"scaling": "running", "cell": "gru"}, {"scaling": "window", "cell": "lstm", "num_layers": 2},
+    {"scaling": "running", "cell": "rnn", "output": "gaussian", "horizon": 3},
+], ids=["running", "window", "gaussian"])  # fmt: skip
+def test_a_forecaster_that_was_chosen_fits_by_the_linker(options: dict[str, object], tmp_path: Path) -> None:
+    if reason := EDGE.missing(EDGE.ARM, EDGE.ARM_SIZE):
+        pytest.skip(reason)
+    model = tg.Forecaster(**{"horizon": 12, "season": 12, "steps": 3, "batch_size": 8, **options})
+    model.fit(SERIES, flash="32K", ram="4K", progress=False)
+    made, chosen = header(deployed(model), "m"), model.plan["hidden_size"]
+    assert f"hidden_size {chosen} was chosen" in model.card["notes"][-1]
+    assert chosen in SIZES
+    assert model.options.hidden_size == chosen
+    for board in ("cortex-m3", "cortex-m4"):
+        for level in ("-Os", "-O2"):
+            sizes = EDGE.cortex_m_sizes(made, tmp_path, board, "-std=c99", level)
+            assert sizes["text"] + sizes["rodata"] + sizes["data"] <= 32 << 10, (board, level)
+            assert sizes["data"] + sizes["bss"] + sizes["stack"] <= 4 << 10, (board, level)
+    fitted = model._ready()
+    own = [forecast_fit.on_device(replace(model.options, hidden_size=n), fitted.panel) for n in (chosen, chosen + 4)]
+    held = limits("32K", "4K", {})
+    assert held.hold(budget(own[0]))
+    assert not held.hold(budget(own[1]))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "options", "error", "said"),
+    [
+        ({"flash": "14K"}, {}, tg.ConfigError, "expected room for 4 units.*make horizon, lookback"),
+        ({"flash": "32K"}, {"hidden_size": 8}, tg.ConfigError, "hidden_size: is chosen by flash and ram"),
+        ({"flash": "32K"}, {"ensemble": 2}, tg.TaskError, "ensemble=1"),
+        ({"ram": "8K"}, {"decode": "recursive"}, tg.TaskError, "decode='direct'"),
+    ],
+)
+def test_a_forecaster_that_does_not_fit_is_told_before_training(
+    keywords: dict[str, object], options: dict[str, object], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        tg.Forecaster(**{"horizon": 12, "season": 12, "steps": 10**9, **options}).fit(SERIES, **keywords, progress=False)
 
 
 def test_a_language_model_too() -> None:

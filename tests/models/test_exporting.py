@@ -14,6 +14,7 @@ import pytest
 
 import tidegate as tg
 from tidegate.data.vocabulary import learn
+from tidegate.export.c import header
 from tidegate.export.c.tables import letters
 from tidegate.models.exporting import deployed
 
@@ -119,8 +120,8 @@ def test_what_a_device_cannot_do_is_refused(options: dict[str, object], said: st
 
 
 def test_other_models_and_forms_are_refused(fitted: tg.Forecaster, tmp_path: Path) -> None:
-    with pytest.raises(tg.TaskError, match="expected a classifier or a language model"):
-        fitted.export(tmp_path / "m.h")
+    with pytest.raises(tg.TaskError, match="expected a forecaster, a classifier or a language model"):
+        tg.Tagger().export(tmp_path / "m.h")
     with pytest.raises(tg.ConfigError, match="to: expected"):
         fitted.export(tmp_path / "m.h", to="cobol")
     with pytest.raises(tg.TaskError, match="not fitted"):
@@ -164,3 +165,31 @@ def test_torch_need_not_be_there(classifier: tg.Classifier, tmp_path: Path) -> N
     source = Path(tg.__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(source)})
     assert (tmp_path / "m.h").is_file()
+
+
+@pytest.mark.parametrize("scaling", ["window", "running"])
+def test_a_forecaster_is_exported_as_it_was_trained(scaling: str, tmp_path: Path) -> None:
+    """Fitted, saved and loaded; the golden rows are what a stream of it gives."""
+    rows = [10 + 4 * np.sin(np.arange(150) / 2) + np.random.default_rng(k).normal(size=150) for k in range(2)]
+    model = tg.Forecaster(horizon=5, season=6, scaling=scaling, hidden_size=6, steps=20, batch_size=16, identity=True)
+    model.fit(rows, progress=False).save(tmp_path / "m.safetensors")
+    made = tg.load(tmp_path / "m.safetensors").export(tmp_path / "m.h")
+    assert made.proved or shutil.which("cc") is None
+    assert "m_HORIZON 5" in (tmp_path / "m.h").read_text(encoding="utf-8")
+    own = deployed(model)
+    assert own.followed is not None
+    vectors = header(own, "m").vectors
+    stream = model.stream(on_bad="hold")
+    for place, row in enumerate(vectors.inputs):
+        answer = stream.push(row)
+        if place in vectors.at:
+            wanted = vectors.outputs[vectors.at.index(place)]
+            np.testing.assert_array_equal(wanted[:5], answer.forecast[0].astype(np.float32))
+            np.testing.assert_array_equal(wanted[-5:], answer.hi[95.0][0].astype(np.float32))
+
+
+def test_a_forecaster_of_several_nets_is_refused(tmp_path: Path) -> None:
+    model = tg.Forecaster(horizon=2, season=4, ensemble=2, hidden_size=4, steps=4, batch_size=8)
+    model.fit([np.sin(np.arange(60) / 3)], progress=False)
+    with pytest.raises(tg.TaskError, match="ensemble=1"):
+        model.export(tmp_path / "m.h")

@@ -194,6 +194,11 @@ def _standard_t(df: Floats, p: float) -> Floats:
     return np.asarray(math.copysign(1.0, p - 0.5) * size)
 
 
+def student_t_series(p: float) -> Floats:
+    """(32,) Chebyshev coefficients, over 2/df - 1, of log |t_df(p)|, p in (0, 1) but not 0.5: what `student_t_quantile` sums."""
+    return _t_table(min(p, 1.0 - p)).copy()
+
+
 @functools.lru_cache(maxsize=256)
 def _t_table(tail: float) -> Floats:
     """Chebyshev coefficients of log t over 2/df - 1, where P(T > t) = tail < 1/2, by bisection at every node."""

@@ -160,6 +160,19 @@ static TG_UNUSED void tg_levels(float *v, const float *q, int n, const uint8_t *
     if (k > 0 && v[k] < v[k - 1]) v[k] = v[k - 1];
   }
 }
+/* |t| of a probability at so many degrees of freedom: exp of a Chebyshev series [n] over 2 / freedom - 1. */
+static TG_UNUSED float tg_student(const double *series, int n, float freedom) {
+  const double at = 2.0 / (double)freedom - 1.0;
+  double first = 0.0, second = 0.0;
+  float t[TG_LANES];
+  int k;
+  for (k = n - 1; k > 0; --k) {
+    const double next = series[k] + 2.0 * at * first - second;
+    second = first, first = next;
+  }
+  tg_store(t, tg_exp(tg_all((float)(series[0] + at * first - second))));
+  return t[0];
+}
 /* In the data's units, at least `lower`; NaN for a line of which nothing was ever seen. */
 static TG_UNUSED float tg_unscaled(float z, float base, const tg_measure *scale, double lower) {
   const double y = scale->loc + scale->unit * ((double)base + (double)z);

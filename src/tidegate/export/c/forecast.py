@@ -16,7 +16,7 @@ from tidegate.export.c.golden import SELFTEST_LEAST, SELFTEST_TIMES, Golden, gol
 from tidegate.export.c.layers import widest
 from tidegate.export.c.record import Header
 from tidegate.export.c.steps import Steps
-from tidegate.export.c.text import floats, further, number, shared, strings, whole
+from tidegate.export.c.text import doubles, floats, further, number, shared, strings, whole
 from tidegate.export.deployed import Deployed, Followed
 
 
@@ -99,7 +99,8 @@ def _tables(f: Parts) -> str:
     n = f.n
     found = [whole("int32_t", f"{n}_lags", f.plan.bases), strings(f"{n}_targets", f.own.targets)]
     found += [whole("uint8_t", f"{n}_left", f.head.left.tolist())] if f.head.left.size else []
-    return "".join([*found, *(floats(f"{n}_{key}", values) for key, values in f.head.tables.items())])
+    found += [(doubles if key == "series" else floats)(f"{n}_{key}", values) for key, values in f.head.tables.items()]
+    return "".join(found)
 
 
 def _structs(f: Parts) -> str:
@@ -281,6 +282,14 @@ def _quantiles(f: Parts) -> list[str]:
     if plan.output == "gaussian":
         spread = "const float spread = tg_softplus(raw[1]) + 1e-4f;"
         return ["  int i;", f"  {spread}", f"  for (i = 0; i < {count}; ++i) v[i] = raw[0] + spread * {n}_z[i];"]
+    if plan.output == "student_t":  # t is odd: the ends of a level are as far from its middle
+        middle, size = f.head.middle, f.head.tables["series"].shape[1]
+        return [
+            "  int i;", "  const float spread = tg_softplus(raw[1]) + 1e-4f, freedom = 2.0f + tg_softplus(raw[2]) + 1e-4f;",
+            f"  v[{middle}] = raw[0];", f"  for (i = 1; i <= {middle}; ++i) {{",
+            f"    const float apart = spread * tg_student({n}_series + (i - 1) * {size}, {size}, freedom);",
+            f"    v[{middle} - i] = raw[0] - apart, v[{middle} + i] = raw[0] + apart;", "  }",
+        ]  # fmt: skip
     size = plan.parameters
     return [f"  tg_sort(raw, {size});", f"  tg_levels(v, raw, {size}, {n}_left, {n}_weight, {count});"]
 

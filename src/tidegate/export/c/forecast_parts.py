@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.decode.quantiles import gaussian_quantile, level_ends, neighbours
+from tidegate.decode.quantiles import gaussian_quantile, level_ends, neighbours, student_t_quantile, student_t_series
 from tidegate.errors import TaskError
 from tidegate.export.c.clock import Ticks, ticks
 from tidegate.export.c.segments import Sections, sections
@@ -20,7 +20,7 @@ from tidegate.tasks.forecast_net import Plan
 
 LARGEST, MOST_INPUT = 3e38, 1e30  # of an answer; of a value, beyond which one is refused
 SCALE, WORD = 24, 4  # bytes of a tg_measure, and of a pointer
-OUTPUTS = ("quantile", "gaussian", "point")
+OUTPUTS = ("quantile", "gaussian", "student_t", "point")
 MOST_QUANTILES = 256  # their places are a byte each
 
 
@@ -43,7 +43,7 @@ class Head:
     @property
     def flash(self) -> int:
         """Bytes."""
-        return 4 * sum(table.size for table in self.tables.values()) + self.left.size
+        return sum(table.size * (8 if name == "series" else 4) for name, table in self.tables.items()) + self.left.size
 
 
 def check_plan(plan: Plan) -> None:
@@ -161,6 +161,9 @@ def _head(own: Followed) -> Head:
     elif plan.output == "gaussian":
         tables["z"] = gaussian_quantile(0.0, 1.0, wanted).ravel()
         growth += float(np.abs(tables["z"]).max())
+    elif plan.output == "student_t":
+        tables["series"] = np.stack([student_t_series(p) for p in wanted if p > 0.5])
+        growth += float(student_t_quantile(2.0, 0.0, 1.0, (wanted[-1],)).item())
     factors = np.stack([*own.factors.values()]) if own.factors else np.ones((0, plan.horizon))
     corrected = bool((factors != 1.0).any())
     if corrected:

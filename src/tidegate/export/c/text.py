@@ -42,6 +42,12 @@ def floats(name: str, values: npt.NDArray[np.floating]) -> str:
     return f"static const float {name}[{len(flat)} + TG_OVER] TG_ALIGNED TG_UNUSED = {{\n{rows(flat)}}};\n"
 
 
+def doubles(name: str, values: npt.NDArray[np.floating]) -> str:
+    """`static const double name[]`, in the array's order."""
+    flat = [repr(float(v)) for v in np.asarray(values, np.float64).reshape(-1)]
+    return f"static const double {name}[{len(flat)}] TG_UNUSED = {{\n{rows(flat)}}};\n"
+
+
 def whole(kind: str, name: str, values: Sequence[int]) -> str:
     """`static const kind name[]` of whole numbers."""
     return f"static const {kind} {name}[{len(values)}] TG_UNUSED = {{\n{rows([str(v) for v in values])}}};\n"
