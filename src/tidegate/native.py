@@ -294,8 +294,12 @@ class PackedLinear:
             raise ShapeError(f"x: expected (..., {self.inputs}) of {self.dtype}, got {x.shape} of {x.dtype}")
         y = np.empty((*x.shape[:-1], self.outputs), self.dtype)
         if y.size:
-            _Core.module.linear(y.size // self.outputs, address(rows), self.inputs, self._packed, address(y), self.outputs)
+            self.prepared(y.size // self.outputs, rows, self.inputs, y)()
         return y
+
+    def prepared(self, rows: int, x: Floats, distance: int, y: Floats) -> Callable[[], None]:
+        """What fills y (rows, N) from rows of x, `distance` numbers from one to the next, whenever it is called; both stay."""
+        return partial(_Core.module.linear, rows, address(x), distance, self._packed, address(y), self.outputs)
 
 
 @final

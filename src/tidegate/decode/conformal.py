@@ -60,8 +60,9 @@ def apply(
     new_hi: dict[float, Floats] = {}
     inner_lo, inner_hi = median, median
     for level in sorted(lo):
-        _checked(median, lo[level], hi[level], median)
-        factor = factors.get(level, np.ones(median.shape[1]))
+        if not (median.ndim == 2 and lo[level].shape == hi[level].shape == median.shape):
+            _checked(median, lo[level], hi[level], median)  # which says what is wrong
+        factor = factors[level] if level in factors else np.ones(median.shape[1])
         inner_lo = new_lo[level] = np.minimum(median + factor * (lo[level] - median), inner_lo)
         inner_hi = new_hi[level] = np.maximum(median + factor * (hi[level] - median), inner_hi)
     return new_lo, new_hi

@@ -6,8 +6,8 @@ numbers and works on each alone. Never imports torch. runtime/ops.py is the read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import final
 
 import numpy as np
@@ -45,11 +45,12 @@ class NativeOps(ArrayOps):
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         """`x @ weight.T + bias`, each output summed from the bias over k = 0..K-1."""
         if self._frozen and x.dtype == weight.dtype:
-            return self._packed_linear(weight, bias)(x)
+            return self.packed_linear(weight, bias)(x)
         dtype = np.result_type(x, weight)
         return native.linear(_of_dtype(x, dtype), _of_dtype(weight, dtype), None if bias is None else _of_dtype(bias, dtype))
 
-    def _packed_linear(self, weight: Array, bias: Array | None) -> native.PackedLinear:
+    def packed_linear(self, weight: Array, bias: Array | None) -> native.PackedLinear:
+        """A linear layer laid out, once for all who ask with these very arrays."""
         key = id(weight), id(bias)
         found = self._linear.get(key)
         if found is None:  # two threads may both lay out; one of the two equal results stays
@@ -76,6 +77,25 @@ class NativeOps(ArrayOps):
             given = {part: value[rows] for part, value in start.items()}
             x = layer.forward(x, lengths, given, {part: value[rows] for part, value in ends.items()})
         return x, ends
+
+    def prepared_recurrent(
+        self, block: Recurrent, weights: Mapping[str, Array], x: Array, state: Mapping[str, Array]
+    ) -> tuple[list[Callable[[], None]], Array]:
+        """Calls that walk a whole block over arrays that stay, and its output, which they overwrite.
+
+        Args:  x: (B, T, I) dense, of the weights' dtype. state: (L, B, H) dense a part, stepped in place; one direction alone.
+        """
+        if x.shape[:2] == (1, 1):
+            y = np.empty((1, 1, block.hidden_size), x.dtype)
+            step = single_steps(self, block, weights).stepper(state["h"], state.get("c"), y)
+            return [partial(step, address(x))], y
+        calls: list[Callable[[], None]] = []
+        for index, layer in enumerate(self._layers(block, weights)):
+            start = {part: value[index : index + 1] for part, value in state.items()}
+            ends = {part: np.empty_like(value) for part, value in start.items()}
+            call, x = layer.prepared(x, None, start, ends)
+            calls += [call, *(partial(np.copyto, start[part], end) for part, end in ends.items())]
+        return calls, x
 
     def _layers(self, block: Recurrent, weights: Mapping[str, Array]) -> tuple[_Layer, ...]:
         found = self._recurrent.get(block.name)
@@ -163,21 +183,33 @@ class _Layer:
 
     def forward(self, x: Array, lengths: Array | None, start: Mapping[str, Array], ends: Mapping[str, Array]) -> Array:
         """(B, T, I) -> (B, T, D*H); `ends`, (D, B, H) a part, are filled in. Raises: ShapeError."""
+        if x.strides[2] != x.itemsize or x.strides[0] % x.itemsize or x.strides[1] % x.itemsize or not x.flags.aligned:
+            x = np.ascontiguousarray(x)
+        call, y = self.prepared(x, lengths, start, ends)
+        if len(x):
+            call()
+        return y
+
+    def prepared(
+        self, x: Array, lengths: Array | None, start: Mapping[str, Array], ends: Mapping[str, Array]
+    ) -> tuple[Callable[[], None], Array]:
+        """What walks over these arrays whenever it is called, and y, which must be kept as long: x has the numbers of a step side
+        by side, the others are dense. Raises: ShapeError."""
         batch, steps, size = x.shape
         if size != self.input_size:
             raise ShapeError(f"x: expected (B, T, {self.input_size}), got {x.shape}")
         if lengths is not None and lengths.shape != (batch,):
             raise ShapeError(f"lengths: expected ({batch},), got {lengths.shape}")
-        if x.strides[2] != x.itemsize or x.strides[0] % x.itemsize or x.strides[1] % x.itemsize or not x.flags.aligned:
-            x = np.ascontiguousarray(x)
         y = np.empty((batch, steps, self.directions * self.hidden_size), self.dtype)
-        if not batch:
-            return y
         source = (address(x), x.strides[0] // x.itemsize, x.strides[1] // x.itemsize)
         states = _place(start.get("h")), _place(start.get("c"))
         call = self._call((batch, steps), _place(lengths), source, self._no_weights, states)
-        self._packed.forward(call, address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
-        return y
+        to = (address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
+
+        def walk(_held: object = (x, lengths, start, ends)) -> None:
+            self._packed.forward(call, *to)
+
+        return walk, y
 
     def _call(
         self, extent: tuple[int, int], lengths: int, x: tuple[int, int, int], weights: tuple[int, ...], states: tuple[int, int]
@@ -198,7 +230,7 @@ def single_steps(
     found = ops._stacks.get(key)
     if found is None:  # as for layers, one of two equal results stays
         layers = [layer._packed for layer in ops._layers(block, weights)]
-        made = native.Stack(layers, vectors, None if linear is None else ops._packed_linear(*linear))
+        made = native.Stack(layers, vectors, None if linear is None else ops.packed_linear(*linear))
         found = ops._stacks.setdefault(key, (vectors, linear, made))
     return found[2]
 
