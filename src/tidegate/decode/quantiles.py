@@ -49,9 +49,16 @@ def at_levels(q: ArrayLike, trained: Probabilities, wanted: Probabilities) -> Fl
     grid = monotone(q)
     if grid.ndim == 0 or grid.shape[-1] != table.trained:
         raise ShapeError(f"q: expected (..., {table.trained}), one quantile for each trained probability, got {grid.shape}")
-    between = table.left_weight * grid.take(table.left, -1) + table.right_weight * grid.take(table.right, -1)
-    rising = np.maximum.accumulate(between, axis=-1, out=between)
-    return rising if table.place is None else rising.take(table.place, -1)
+    if table.exact is not None:
+        return grid.take(table.exact, -1)
+    rows = grid.transpose(-1, *range(grid.ndim - 1))  # a probability a row: whole rows are what is added and compared
+    weights = (-1, *(1,) * (grid.ndim - 1))
+    found = table.left_weight.reshape(weights) * rows.take(table.left, 0)
+    found += table.right_weight.reshape(weights) * rows.take(table.right, 0)
+    np.maximum.accumulate(found, axis=0, out=found)
+    if table.place is not None:
+        found = found.take(table.place, 0)
+    return found.transpose(*range(1, grid.ndim), 0)
 
 
 def _key(name: str, p: Probabilities) -> tuple[float, ...]:
@@ -67,6 +74,7 @@ class _Table(NamedTuple):
     left_weight: Floats
     right_weight: Floats
     place: NDArray[np.intp] | None  # (P,) of each wanted one in that order; None: they rise already
+    exact: NDArray[np.intp] | None  # (P,) which trained one is the wanted one, where each of them is trained
 
 
 @functools.lru_cache(maxsize=64)
@@ -78,7 +86,8 @@ def _table(trained: tuple[float, ...], wanted: tuple[float, ...]) -> _Table:
     left, weight = neighbours(have, want[order])
     rises = bool((order == np.arange(want.size)).all())
     place = None if rises else np.argsort(order, kind="stable")
-    return _Table(have.size, left, np.minimum(left + 1, have.size - 1), 1.0 - weight, weight, place)
+    exact = np.searchsorted(have, want) if np.isin(want, have).all() else None
+    return _Table(have.size, left, np.minimum(left + 1, have.size - 1), 1.0 - weight, weight, place, exact)
 
 
 def checked_levels(levels: Sequence[float]) -> tuple[float, ...]:

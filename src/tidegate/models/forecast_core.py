@@ -159,7 +159,7 @@ def _drawn(plan: Plan, outputs: Mapping[str, npt.NDArray[np.floating]], scale: S
 def _mean(each: Sequence[Floats]) -> Floats:
     """Over the nets, in their order: np.mean sums in another one for few windows than for many, and the bits would differ."""
     total: Floats = sum(each[1:], start=each[0])
-    return total / len(each)
+    return total / len(each) if len(each) > 1 else total
 
 
 __all__ = ["CALIBRATED", "Core", "Corrections", "sample_paths"]

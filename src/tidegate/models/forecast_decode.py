@@ -42,28 +42,28 @@ class Decoder:
     def __init__(
         self, plan: Plan, corrections: Corrections | None, lower: float | None, levels: Sequence[float], *, deciles: bool = False
     ) -> None:
-        ends = {level: level_ends(level) for level in levels}
-        self.wanted = tuple(sorted({0.5, *(DECILES if deciles else ()), *(p for pair in ends.values() for p in pair)}))
+        self._levels = tuple(sorted(levels))
+        lower_ends, upper_ends = zip(*map(level_ends, self._levels), strict=True) if self._levels else ((), ())
+        self.wanted = tuple(sorted({0.5, *(DECILES if deciles else ()), *lower_ends, *upper_ends}))
         place = {p: k for k, p in enumerate(self.wanted)}
-        self._median = place[0.5]
-        self._ends = {level: (place[low], place[high]) for level, (low, high) in ends.items()}
+        self._places = np.array([place[p] for p in (*lower_ends, *upper_ends, 0.5)])
         self._deciles = [place[p] for p in DECILES] if deciles else None
         self._output, self._lower = plan.output, lower
-        corrected = corrections is not None and plan.output != "point"
-        self._factors = {level: corrections.at(level) for level in levels} if corrections is not None and corrected else None
+        corrected = corrections is not None and plan.output != "point" and self._levels
+        self._factors = np.stack([corrections.at(level) for level in self._levels]) if corrections and corrected else None
 
     def __call__(self, q: Floats) -> Forecasts:
         """(W, F, P) at the probabilities of `wanted`, rising -> (W, F) each."""
-        median = q[..., self._median]
+        rows = q.transpose(2, 0, 1).take(self._places, 0)  # an end of all windows side by side
+        ends, median = rows[:-1].reshape(2, -1, *rows.shape[1:]), rows[-1]
         if self._output == "point":
             return Forecasts(point=self._bounded(median), lo={}, hi={})
-        lo, hi = ({level: q[..., pair[side]] for level, pair in self._ends.items()} for side in (0, 1))
         if self._factors is not None:
-            lo, hi = conformal.apply(lo, hi, median, self._factors)
+            ends = conformal.apply(ends, median, self._factors)
         if self._output == "negative_binomial":  # a corrected end of counts is the count outside it
-            lo, hi = {level: np.floor(v) for level, v in lo.items()}, {level: np.ceil(v) for level, v in hi.items()}
-        if self._lower is not None:
-            lo, hi = ({level: self._bounded(v) for level, v in part.items()} for part in (lo, hi))
+            np.floor(ends[0], out=ends[0])
+            np.ceil(ends[1], out=ends[1])
+        lo, hi = (dict(zip(self._levels, self._bounded(side), strict=True)) for side in ends)
         grid = None if self._deciles is None else self._bounded(q[..., self._deciles])
         return Forecasts(
             point=self._bounded(median), lo=lo, hi=hi, quantiles=grid, probabilities=None if grid is None else DECILES

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.data.lines import Floats, Ints, RunningScale, Scale, window_scale
+from tidegate.data.lines import FewRunningScales, Floats, Ints, Scale, window_scale
 from tidegate.data.times import Clock
 from tidegate.models.forecast_core import Core
 from tidegate.runtime.predictor import Predictor
@@ -38,7 +38,7 @@ class _Before(NamedTuple):
     """Running scaling before a push."""
 
     seen: int
-    statistics: tuple[Floats, Floats, Floats]
+    statistics: tuple[list[float], list[float], list[float]]
     phase: int
     states: list[npt.NDArray[Any]]  # of every net, in that phase
 
@@ -166,7 +166,7 @@ class RunningFollower:
         self.rows = 0
         self.kept = max(plan.segment, *plan.bases)
         self._ring = Ring(lines, self.kept)
-        self._running = RunningScale(lines, plan.lookback)
+        self._running = FewRunningScales(lines, plan.lookback)
         self._states = [_carried(net, np.zeros((plan.segment, lines, net.spec.state_size()), _dtype(net))) for net in nets]
         self._seen = 0
         self._nets: _Nets | None = None
@@ -202,8 +202,7 @@ class RunningFollower:
         self.outputs = [net.outputs for net in self._nets.nets]
 
     def _now(self, phase: int) -> _Before:
-        own = self._running
-        return _Before(self._seen, (own.count, own.mean, own.deviation), phase, [states[phase].copy() for states in self._states])
+        return _Before(self._seen, self._running.parts(), phase, [states[phase].copy() for states in self._states])
 
     @property
     def target(self) -> Floats:
@@ -225,7 +224,7 @@ class RunningFollower:
             own[phase] = earlier
         whole = [_rows(net, own, self._lines) for net, own in zip(self._about.core.nets, states, strict=True)]
         pushed = np.array([self._seen > seen], np.uint8)
-        return {"seen": np.array([seen]), "pushed": pushed, "scale": np.stack(statistics), "states": np.stack(whole)}
+        return {"seen": np.array([seen]), "pushed": pushed, "scale": np.array(statistics), "states": np.stack(whole)}
 
     def restored(self, target: Floats, arrays: Arrays, position: int) -> RunningFollower:
         """A new one, as it was when `held` was called. Raises: ValueError where the parts do not fit."""
@@ -233,7 +232,7 @@ class RunningFollower:
         seen, statistics = int(np.asarray(arrays["seen"])[0]), np.asarray(arrays["scale"], np.float64)
         if seen < 0 or (statistics[[0, 2]] < 0).any():
             raise ValueError("its counts are below 0")
-        made._running.count, made._running.mean, made._running.deviation = (np.array(part) for part in statistics)
+        made._running.restore(statistics.tolist())
         states = np.asarray(arrays["states"])
         nets = self._about.core.nets
         made._states = [_carried(net, own.astype(_dtype(net))) for net, own in zip(nets, states, strict=True)]
@@ -251,8 +250,8 @@ class RunningFollower:
         """Independent of this one."""
         twin = RunningFollower.__new__(RunningFollower)
         twin.__dict__.update(self.__dict__)
-        twin._running = RunningScale(self._lines, self._running.memory)
-        twin._running.__dict__.update(self._running.__dict__)  # its arrays are never changed in place
+        twin._running = FewRunningScales(self._lines, self._running.memory)
+        twin._running.restore(self._running.parts())
         twin._ring, twin._states, twin._nets = self._ring.copy(), [own.copy() for own in self._states], None
         twin.outputs = _copies(self.outputs)
         return twin

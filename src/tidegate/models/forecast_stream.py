@@ -181,14 +181,16 @@ class ForecastStream(ModelStream[Row, Answer]):
                 )
             row = [row[name] for name in names]
         try:
-            with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
-                values = np.asarray(row, self._dtype).astype(np.float64, copy=False).reshape(-1)
+            values = np.asarray(row, np.float64).reshape(-1)
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"push: expected numbers, got {row!r}; the state is untouched") from error
         if values.shape != (len(names),):
             raise DataError(
                 f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched"
             )
+        if self._dtype != np.float64:  # numbers are kept as the model's data are
+            with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
+                values = values.astype(self._dtype).astype(np.float64)
         return values
 
 

@@ -45,12 +45,11 @@ class NativeOps(ArrayOps):
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         """`x @ weight.T + bias`, each output summed from the bias over k = 0..K-1."""
         if self._frozen and x.dtype == weight.dtype:
-            return self.packed_linear(weight, bias)(x)
+            return self._packed_linear(weight, bias)(x)
         dtype = np.result_type(x, weight)
         return native.linear(_of_dtype(x, dtype), _of_dtype(weight, dtype), None if bias is None else _of_dtype(bias, dtype))
 
-    def packed_linear(self, weight: Array, bias: Array | None) -> native.PackedLinear:
-        """A linear layer laid out, once for all who ask with these very arrays."""
+    def _packed_linear(self, weight: Array, bias: Array | None) -> native.PackedLinear:
         key = id(weight), id(bias)
         found = self._linear.get(key)
         if found is None:  # two threads may both lay out; one of the two equal results stays
@@ -77,25 +76,6 @@ class NativeOps(ArrayOps):
             given = {part: value[rows] for part, value in start.items()}
             x = layer.forward(x, lengths, given, {part: value[rows] for part, value in ends.items()})
         return x, ends
-
-    def prepared_recurrent(
-        self, block: Recurrent, weights: Mapping[str, Array], x: Array, state: Mapping[str, Array]
-    ) -> tuple[list[Callable[[], None]], Array]:
-        """Calls that walk a whole block over arrays that stay, and its output, which they overwrite.
-
-        Args:  x: (B, T, I) dense, of the weights' dtype. state: (L, B, H) dense a part, stepped in place; one direction alone.
-        """
-        if x.shape[:2] == (1, 1):
-            y = np.empty((1, 1, block.hidden_size), x.dtype)
-            step = single_steps(self, block, weights).stepper(state["h"], state.get("c"), y)
-            return [partial(step, address(x))], y
-        calls: list[Callable[[], None]] = []
-        for index, layer in enumerate(self._layers(block, weights)):
-            start = {part: value[index : index + 1] for part, value in state.items()}
-            ends = {part: np.empty_like(value) for part, value in start.items()}
-            call, x = layer.prepared(x, None, start, ends)
-            calls += [call, *(partial(np.copyto, start[part], end) for part, end in ends.items())]
-        return calls, x
 
     def _layers(self, block: Recurrent, weights: Mapping[str, Array]) -> tuple[_Layer, ...]:
         found = self._recurrent.get(block.name)
@@ -230,9 +210,34 @@ def single_steps(
     found = ops._stacks.get(key)
     if found is None:  # as for layers, one of two equal results stays
         layers = [layer._packed for layer in ops._layers(block, weights)]
-        made = native.Stack(layers, vectors, None if linear is None else ops.packed_linear(*linear))
+        made = native.Stack(layers, vectors, None if linear is None else ops._packed_linear(*linear))
         found = ops._stacks.setdefault(key, (vectors, linear, made))
     return found[2]
+
+
+def prepared_linear(ops: NativeOps, weight: Array, bias: Array | None) -> native.PackedLinear:
+    """A linear layer laid out, once for all who ask with these very arrays, which are the net's own."""
+    return ops._packed_linear(weight, bias)
+
+
+def prepared_recurrent(
+    ops: NativeOps, block: Recurrent, weights: Mapping[str, Array], x: Array, state: Mapping[str, Array]
+) -> tuple[list[Callable[[], None]], Array]:
+    """Calls that walk a block in one direction over arrays that stay, and its output, which they overwrite.
+
+    Args:  x: (B, T, I) dense, of the weights' dtype. state: (L, B, H) dense a part, stepped in place.
+    """
+    if x.shape[:2] == (1, 1):
+        y = np.empty((1, 1, block.hidden_size), x.dtype)
+        step = single_steps(ops, block, weights).stepper(state["h"], state.get("c"), y)
+        return [partial(step, address(x))], y
+    calls: list[Callable[[], None]] = []
+    for index, layer in enumerate(ops._layers(block, weights)):
+        start = {part: value[index : index + 1] for part, value in state.items()}
+        ends = {part: np.empty_like(value) for part, value in start.items()}
+        call, x = layer.prepared(x, None, start, ends)
+        calls += [call, *(partial(np.copyto, start[part], end) for part, end in ends.items())]
+    return calls, x
 
 
 def _layers_of(block: Recurrent, weights: Mapping[str, Array], dtype: np.dtype[np.generic]) -> tuple[_Layer, ...]:

@@ -18,7 +18,7 @@ from tidegate import native
 from tidegate.blocks import graph
 from tidegate.errors import TaskError
 from tidegate.native import address
-from tidegate.runtime.native_ops import NORM_EPSILON, NativeOps
+from tidegate.runtime.native_ops import NORM_EPSILON, NativeOps, prepared_linear, prepared_recurrent
 from tidegate.runtime.predictor import Predictor
 from tidegate.spec import (
     CODED,
@@ -111,7 +111,7 @@ class Prepared:
         if isinstance(block, (Add, Position)):
             return self._sum(block, sources)
         if isinstance(block, Activation) and block.function == "relu":
-            return self._into(partial(np.maximum, x, x.dtype.type(0)), x.shape)
+            return self._into(partial(np.maximum, x, np.zeros_like(x)), x.shape)
         return self._on_the_core(block, sources) if isinstance(self._ops, NativeOps) else self._by_itself(block, sources)
 
     def _on_the_core(self, block: Block, sources: list[Array]) -> Array:
@@ -119,12 +119,12 @@ class Prepared:
         assert isinstance(ops, NativeOps)
         if isinstance(block, Recurrent):
             parts = {part: self._parts[f"{block.name}.{part}"] for part in block.state()}
-            calls, walked = ops.prepared_recurrent(block, own, self._dense(sources[0]), parts)
+            calls, walked = prepared_recurrent(ops, block, own, self._dense(sources[0]), parts)
             self._calls += calls
             y: Array = walked
             return y
         if isinstance(block, Linear):
-            return self._linear(sources[0], ops.packed_linear(own["weight"], own.get("bias")))
+            return self._linear(sources[0], prepared_linear(ops, own["weight"], own.get("bias")))
         if isinstance(block, Mix):
             return self._mix(*sources)
         if isinstance(block, Norm):

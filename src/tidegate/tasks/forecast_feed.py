@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tidegate.data.lines import Floats, Ints, Scale
 from tidegate.data.times import Clock
 from tidegate.tasks.forecast_net import Plan
-from tidegate.tasks.forecast_windows import candidate_places, level_channels, scaled
+from tidegate.tasks.forecast_windows import candidate_places, level_channels, standardised
 
 Array = npt.NDArray[Any]
 AHEAD = 256  # positions of the clock that are worked out at once
@@ -86,8 +86,9 @@ class Feed:
         lines, count = inputs["past"].shape[:2]
         self.reads = max(count, *plan.bases)  # rows
         # A row a line: scaled values, 0, their masks, 1; every number of `past` and `future` is one of these.
-        self._known = np.zeros((lines, 2, self.reads + 1), np.float32)
-        self._known[:, 1, -1] = 1
+        known = np.zeros((lines, 2, self.reads + 1), np.float32)
+        known[:, 1, -1] = 1
+        self._values, self._masks, self._flat = known[:, 0, :-1], known[:, 1, :-1], known.reshape(lines, -1)
         self._past = _both(np.arange(self.reads - count, self.reads)[:, None], self.reads)
         steps = np.arange(inputs["future"].shape[1])
         places = [candidate_places(lag, steps) if lag else np.zeros_like(steps) for lag in plan.bases]
@@ -103,11 +104,12 @@ class Feed:
         Args:  y: (lines, reads) the last rows, NaN for missing. scale: of each line. position: the clock's, after the last row.
         """
         plan, inputs = self._plan, self._inputs
-        self._known[:, 0, :-1], self._known[:, 1, :-1] = scaled(y, scale)
-        flat = self._known.reshape(len(y), -1)
-        flat.take(self._past, 1, inputs["past"], "clip")
-        flat.take(self._future, 1, inputs["future"], "clip")
-        inputs["static"][:] = level_channels(scale)
+        z, missing = standardised(y, scale.loc[:, None], scale.unit[:, None])
+        self._values[:], self._masks[:] = z, ~missing
+        self._flat.take(self._past, 1, inputs["past"], "clip")
+        self._flat.take(self._future, 1, inputs["future"], "clip")
+        static = inputs["static"]
+        static[:, 0], static[:, 1] = level_channels(scale)
         if plan.calendar:
             for name, back in (("past_calendar", inputs["past_calendar"].shape[1]), ("future_calendar", 0)):
                 first = position - back * plan.segment

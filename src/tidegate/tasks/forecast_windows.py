@@ -193,7 +193,7 @@ class FrontEnd:
 
     def _static(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
         """(B, channels): the level in units of scale and whether anything was seen, then static covariates."""
-        parts: list[npt.NDArray[np.floating]] = [level_channels(scale)]
+        parts: list[npt.NDArray[np.generic]] = [part[:, None] for part in level_channels(scale)]
         group = self.lines.panel.static
         if self.plan.static_numbers or self.plan.static_levels:
             series = self.lines.series(cut.lines)
@@ -237,19 +237,28 @@ def identity_codes(plan: Plan, series: Sequence[str | int], targets: int, known:
 def scaled(y: Floats, scale: Scale) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """z with 0 for missing, and the mask, (B, T) each; loc and unit of shape (B,) or (B, T)."""
     loc, unit = (s if s.ndim == 2 else s[:, None] for s in scale)
-    missing = np.isnan(y) | np.isnan(loc)  # no scale, no values: nothing was ever observed before the cutoff
-    z = y - loc
-    z /= unit
-    np.maximum(z, -CLIP, out=z)
-    np.minimum(z, CLIP, out=z)
-    np.copyto(z, 0.0, where=missing)
+    z, missing = standardised(y, loc, unit)
     return z.astype(np.float32), (~missing).astype(np.float32)
 
 
-def level_channels(scale: Scale) -> npt.NDArray[np.floating]:
-    """(B, 2) the level in units of scale, and whether anything was seen."""
-    seen = ~np.isnan(scale.loc)
-    return np.stack([np.arcsinh(np.where(seen, scale.loc, 0.0) / scale.unit) / 5.0, seen], axis=-1)
+def standardised(y: Floats, loc: Floats, unit: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(y - loc) / unit, at most CLIP, 0 for missing; and what is missing: all of it where there is no scale, since nothing was
+    observed before."""
+    z = y - loc
+    missing = np.isnan(z)
+    z /= unit
+    np.maximum(z, -CLIP, out=z)
+    np.minimum(z, CLIP, out=z)
+    z[missing] = 0.0
+    return z, missing
+
+
+def level_channels(scale: Scale) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(B,) each: the level in units of scale, 0 where nothing was seen; and whether anything was."""
+    missing = np.isnan(scale.loc)
+    level = np.arcsinh(scale.loc / scale.unit) / 5.0
+    level[missing] = 0.0
+    return level, ~missing
 
 
 def candidate_places(lag: int, h: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
