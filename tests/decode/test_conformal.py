@@ -121,9 +121,9 @@ def test_levels_with_a_factor_of_one_keep_their_ends():
 def test_ends_and_factors_of_another_shape_are_refused():
     _, lo, hi, median = windows(np.random.default_rng(0), 5)
     ends = np.stack([lo[None], hi[None]])
-    for given, factors in ((ends, np.ones((2, 6))), (ends[..., :5], np.ones((1, 6))), (ends, np.ones((1, 5)))):
+    for own, factors in ((ends, np.ones((2, 6))), (ends[..., :5], np.ones((1, 6))), (ends, np.ones((1, 5)))):
         with pytest.raises(ShapeError, match="factors"):
-            conformal.apply(given, median, factors)
+            conformal.apply(own, median, factors)
 
 
 def test_a_higher_level_has_a_larger_factor_of_the_same_interval():

@@ -6,6 +6,7 @@ The windows must be held back from training, else the promise does not hold. App
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -67,6 +67,8 @@ class Prepared:
         self._net, self._ops = net, net.ops
         self._dtype = np.dtype(net.initial_state().dtype)
         self._calls: list[Call] = []
+        if any(port.items for port in net.spec.inputs):
+            raise TaskError("a net that reads items, which rows share, is not prepared; use run()")
         self.inputs: dict[str, Array] = {}  # by port, (B, T, size) or (B, size), to be filled in
         for port in net.spec.inputs:
             shape = (rows, steps[port.name], port.size) if port.shape in TIMED else (rows, port.size)
@@ -129,7 +131,7 @@ class Prepared:
             return self._mix(*sources)
         if isinstance(block, Norm):
             x, core, kind = self._dense(sources[0]), native.require(), native.DTYPES[self._dtype.name]
-            normed = np.empty_like(x)
+            normed = np.zeros_like(x)
             places = (address(x), address(own["weight"]), address(own["bias"]), NORM_EPSILON, address(normed))
             self._calls.append(partial(core.norm, kind, x.size // x.shape[-1], x.shape[-1], *places))
             return normed
@@ -137,9 +139,9 @@ class Prepared:
 
     def _by_itself(self, block: Block, sources: list[Array]) -> Array:
         """As the graph runs it."""
-        ops, own, forward = self._ops, self._weights(block), graph.forward_of(block)
         if isinstance(block, Recurrent):
             return self._recurrent(block, sources[0])
+        ops, own, forward = self._ops, self._weights(block), graph.forward_of(block)
         given = [graph.Value(source) for source in sources]
         y = np.array(forward(ops, block, own, given).x)
 
@@ -153,7 +155,7 @@ class Prepared:
         """Without the core."""
         ops, own = self._ops, self._weights(block)
         parts = {part: self._parts[f"{block.name}.{part}"] for part in block.state()}
-        y = np.empty((*x.shape[:2], block.hidden_size), x.dtype)
+        y = np.zeros((*x.shape[:2], block.hidden_size), x.dtype)
 
         def call() -> None:
             said, ends = ops.recurrent(block, own, x, None, parts)
@@ -168,7 +170,7 @@ class Prepared:
         """x @ weight.T + bias, of rows at one distance from each other."""
         if x.ndim != 2 or x.strides[1] != x.itemsize:
             x = self._dense(x)
-        y = np.empty((*x.shape[:-1], packed.outputs), x.dtype)
+        y = np.zeros((*x.shape[:-1], packed.outputs), x.dtype)
         rows = y.size // max(packed.outputs, 1)
         distance = x.strides[0] // x.itemsize if x.ndim == 2 else packed.inputs
         self._calls.append(packed.prepared(rows, x, distance, y))
@@ -177,7 +179,7 @@ class Prepared:
     def _mix(self, scores: Array, values: Array) -> Array:
         """The values' sum under the scores' softmax."""
         x, size = self._dense(scores), scores.shape[-1]
-        weights, core, kind = np.empty_like(x), native.require(), native.DTYPES[self._dtype.name]
+        weights, core, kind = np.zeros_like(x), native.require(), native.DTYPES[self._dtype.name]
         self._calls.append(partial(core.softmax, kind, x.size // size, size, 0, address(x), address(weights)))
         mixed = self._into(partial(np.multiply, weights, values), x.shape)
         return self._linear(mixed, native.PackedLinear(np.ones((1, size), self._dtype)))
@@ -187,7 +189,7 @@ class Prepared:
         filled = [source for source in sources if source.shape[-1]]
         if len(filled) == 1:
             return filled[0]
-        y = np.empty((*sources[0].shape[:-1], sum(source.shape[-1] for source in sources)), self._dtype)
+        y = np.zeros((*sources[0].shape[:-1], sum(source.shape[-1] for source in sources)), self._dtype)
         first = 0
         for source in filled:
             self._calls.append(partial(np.copyto, y[..., first : first + source.shape[-1]], source))
@@ -209,7 +211,7 @@ class Prepared:
 
     def _into(self, function: Callable[..., object], shape: tuple[int, ...]) -> Array:
         """A new array that `function(out=...)` fills in at every run."""
-        y = np.empty(shape, self._dtype)
+        y = np.zeros(shape, self._dtype)
         self._calls.append(partial(function, out=y))
         return y
 
@@ -217,7 +219,7 @@ class Prepared:
         """The same array, or one into which it is copied at every run."""
         if x.flags.c_contiguous:
             return x
-        y = np.empty_like(x, order="C")
+        y = np.zeros_like(x, order="C")
         self._calls.append(partial(np.copyto, y, x))
         return y
 
