@@ -2,8 +2,8 @@
 
 python bench/runtime/push.py          # trains two small forecasters first, which needs torch
 
-The two ways of scaling take turns, sample by sample; pushes are timed one by one, the clock's own cost in them, after the look-back
-is full.
+The two ways of scaling take turns, sample by sample; pushes are timed one by one, the clock's own cost in them, after the
+look-back is full.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stream's answer is that of `predict` on the whole history, bit for bit, whatever the options and whatever befell the stream."""
+"""A stream's answer is that of `predict` on the whole history, bit for bit, whatever the options and what befell it."""
 
 from __future__ import annotations
 
