@@ -339,10 +339,17 @@ def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
     return y
 
 
-def step_codes(stack: Stack, states: Sequence[tuple[Floats, Floats | None]], codes: npt.NDArray[np.int64], y: Floats) -> None:
-    """Step many rows of a stack of codes at once: the bits of its `stepper`. states: h and c of each, different. y: (N, .)."""
-    ends = [address(c) for _, c in states if c is not None]
-    require().step_codes(stack.core, [address(h) for h, _ in states], ends, address(codes), address(y))
+def step_rows(
+    stack: Stack, states: Sequence[tuple[Floats, Floats | None]], given: Floats | npt.NDArray[np.int64], y: Floats
+) -> None:
+    """Step many rows of a stack at once: the bits of its `stepper`.
+
+    Args:  states: h and c of each row, (L, H) dense, different, stepped in place. given: what each reads, dense: (N,) codes where
+        the stack reads codes, else (N, I) numbers of the weights' dtype. y: (N, .) dense, filled in.
+    """
+    codes = given.dtype.kind == "i"
+    places = (0, address(given)) if codes else (address(given), 0)
+    require().step_rows(stack.core, [h for h, _ in states], [c for _, c in states if c is not None], *places, address(y))
 
 
 def drawer(forbidden: npt.NDArray[np.bool_], temperature: float) -> Callable[[Floats, float], int]:
