@@ -15,15 +15,12 @@ import numpy.typing as npt
 from tidegate.data.lines import FewRunningScales, Floats, Ints, Scale, window_scale
 from tidegate.data.times import Clock
 from tidegate.models.forecast_core import Core
-from tidegate.runtime.predictor import Predictor
-from tidegate.runtime.prepared import Prepared
+from tidegate.models.forecast_states import carried_parts, net_dtype, prepared_nets, whole_states
 from tidegate.runtime.snapshot import Field
-from tidegate.spec import Recurrent, size_of
 from tidegate.tasks.forecast_feed import Feed, Ring
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 Outputs: TypeAlias = "list[dict[str, npt.NDArray[Any]]]"  # of every net, by name
-ENCODER = "encoder"  # begins the names of the blocks whose state is carried; the decoder starts anew at every forecast
 
 
 class About(NamedTuple):
@@ -45,22 +42,13 @@ class _Before(NamedTuple):
 
 @final
 class _Nets:
-    """The nets of one core, prepared for the lines of one series and so many segments of history."""
+    """The nets of one core, prepared for the lines of one series and so many segments of history, and what feeds them."""
 
     def __init__(self, about: About, lines: int, segments: int, *, carries: bool) -> None:
-        plan, self.segments = about.core.plan, segments
-        ahead = plan.future_segments
-        steps = {
-            "past": segments * plan.segment,
-            "past_calendar": segments,
-            "future": ahead * plan.segment,
-            "future_calendar": ahead,
-        }
-        self.nets: list[Prepared] = []
-        for net in about.core.nets:
-            inputs = self.nets[0].inputs if self.nets else None
-            self.nets.append(Prepared(net, lines, steps, _encoders(net) if carries else (), inputs))
-        self.feed = Feed(plan, about.clock, about.codes, self.nets[0].inputs)
+        self.segments = segments
+        self.nets = prepared_nets(about.core, lines, segments, carries=carries)
+        self.inputs = self.nets[0].inputs
+        self.feed = Feed(about.core.plan, about.clock, about.codes, self.inputs)
 
 
 @final
@@ -84,23 +72,35 @@ class WindowFollower:
         for own, values in zip(self._seen, rows.T, strict=True):
             own.fill(_observed(values))
         if self.rows:
-            self.read(position)
+            self._fed(position)
+            self.run()
 
     def push(self, row: Floats, position: int) -> None:
-        """Take a row (K,) in."""
+        """Take a row (K,) in and read the look-back."""
+        self.take(row, position)
+        self.run()
+
+    def take(self, row: Floats, position: int) -> _Nets:
+        """Take a row in; the nets that will read it, their inputs filled in."""
         self.rows = min(self.rows + 1, self.kept)
         self._ring.push(row)
         for own, value in zip(self._seen, row, strict=True):
             if value == value:  # no NaN
                 own.push(value)
-        self.read(position)
+        return self._fed(position)
 
     def _fill(self, rows: Floats) -> None:
         self.rows = min(len(rows), self.kept)
         self._ring.fill(rows.T)
 
-    def read(self, position: int) -> None:
-        """Read the look-back."""
+    def run(self) -> None:
+        """Run the nets over their inputs."""
+        assert self._nets is not None
+        for net in self._nets.nets:
+            net.run()
+        self.outputs = [net.outputs for net in self._nets.nets]
+
+    def _fed(self, position: int) -> _Nets:
         plan = self._about.core.plan
         segments = min(max(-(-self.rows // plan.segment), 1), plan.lookback // plan.segment)
         if self._nets is None or self._nets.segments != segments:
@@ -108,9 +108,12 @@ class WindowFollower:
         feed = self._nets.feed
         self.scale = self._scaled()
         feed.fill(self._ring.last(feed.reads), self.scale, position)
-        for net in self._nets.nets:
-            net.run()
-        self.outputs = [net.outputs for net in self._nets.nets]
+        return self._nets
+
+    @property
+    def carried(self) -> list[npt.NDArray[Any]]:
+        """Nothing: every window is read anew."""
+        return []
 
     def _scaled(self) -> Scale:
         """That of the look-back; where a gap fills it, that of the last values before it; NaN where there never was one."""
@@ -144,7 +147,8 @@ class WindowFollower:
         for own, values in zip(made._seen, seen, strict=True):
             own.fill(_observed(values))
         if len(target):
-            made.read(position)
+            made._fed(position)
+            made.run()
         return made
 
     def copy(self) -> WindowFollower:
@@ -167,7 +171,9 @@ class RunningFollower:
         self.kept = max(plan.segment, *plan.bases)
         self._ring = Ring(lines, self.kept)
         self._running = FewRunningScales(lines, plan.lookback)
-        self._states = [_carried(net, np.zeros((plan.segment, lines, net.spec.state_size()), _dtype(net))) for net in nets]
+        self._states = [
+            carried_parts(net, np.zeros((plan.segment, lines, net.spec.state_size()), net_dtype(net))) for net in nets
+        ]
         self._seen = 0
         self._nets: _Nets | None = None
         self.scale = Scale(np.full(lines, np.nan), np.ones(lines))
@@ -181,11 +187,30 @@ class RunningFollower:
 
     def push(self, row: Floats, position: int) -> None:
         """Take a row (K,) in: statistics, then one segment through every net's state of this phase."""
+        self.take(row, position)
+        self.run()
+
+    def take(self, row: Floats, position: int) -> _Nets:
+        """Take a row in; the nets that will read it, their inputs filled in."""
         self.rows = min(self.rows + 1, self.kept)
         self._ring.push(row)
-        self._advance(row, position)
+        return self._fed(row, position)
 
-    def _advance(self, row: Floats, position: int) -> None:
+    def run(self) -> None:
+        """Run the nets over their inputs, from the states of this phase to those after it."""
+        assert self._nets is not None
+        for net, state in zip(self._nets.nets, self.carried, strict=True):
+            np.copyto(net.state, state)
+            net.run()
+            np.copyto(state, net.state)
+        self.outputs = [net.outputs for net in self._nets.nets]
+
+    @property
+    def carried(self) -> list[npt.NDArray[Any]]:
+        """Of every net, (C,): the states of the phase that is read, as `Prepared.state` has them."""
+        return [states[self._before.phase] for states in self._states]
+
+    def _fed(self, row: Floats, position: int) -> _Nets:
         if self._nets is None:
             self._nets = _Nets(self._about, self._lines, 1, carries=True)
         phase = (self._seen + 1) % self._about.core.plan.segment
@@ -195,11 +220,7 @@ class RunningFollower:
         self.scale = self._running.scale()
         feed = self._nets.feed
         feed.fill(self._ring.last(feed.reads), self.scale, position)
-        for net, states in zip(self._nets.nets, self._states, strict=True):
-            np.copyto(net.state, states[phase])
-            net.run()
-            np.copyto(states[phase], net.state)
-        self.outputs = [net.outputs for net in self._nets.nets]
+        return self._nets
 
     def _now(self, phase: int) -> _Before:
         return _Before(self._seen, self._running.parts(), phase, [states[phase].copy() for states in self._states])
@@ -214,7 +235,7 @@ class RunningFollower:
         net, plan = self._about.core.nets[0], self._about.core.plan
         own = (Field("seen", "<i8", (1,)), Field("pushed", "|u1", (1,)), Field("scale", "<f8", (3, self._lines)))
         shape = (len(self._states), plan.segment, self._lines, net.spec.state_size())
-        return (*own, Field("states", _dtype(net).newbyteorder("<").str, shape))
+        return (*own, Field("states", net_dtype(net).newbyteorder("<").str, shape))
 
     def held(self) -> dict[str, npt.NDArray[np.generic]]:
         """The fields' arrays."""
@@ -222,7 +243,7 @@ class RunningFollower:
         states = [own.copy() for own in self._states]
         for own, earlier in zip(states, before, strict=True):
             own[phase] = earlier
-        whole = [_rows(net, own, self._lines) for net, own in zip(self._about.core.nets, states, strict=True)]
+        whole = [whole_states(net, own, self._lines) for net, own in zip(self._about.core.nets, states, strict=True)]
         pushed = np.array([self._seen > seen], np.uint8)
         return {"seen": np.array([seen]), "pushed": pushed, "scale": np.array(statistics), "states": np.stack(whole)}
 
@@ -235,7 +256,7 @@ class RunningFollower:
         made._running.restore(statistics.tolist())
         states = np.asarray(arrays["states"])
         nets = self._about.core.nets
-        made._states = [_carried(net, own.astype(_dtype(net))) for net, own in zip(nets, states, strict=True)]
+        made._states = [carried_parts(net, own.astype(net_dtype(net))) for net, own in zip(nets, states, strict=True)]
         made._seen = seen
         made._before = made._now(0)
         made._ring.fill(target.T)
@@ -243,7 +264,8 @@ class RunningFollower:
         if bool(np.asarray(arrays["pushed"])[0]):
             if not len(target):
                 raise ValueError("it has no rows")
-            made._advance(target[-1], position)
+            made._fed(target[-1], position)
+            made.run()
         return made
 
     def copy(self) -> RunningFollower:
@@ -264,35 +286,3 @@ def _observed(values: Floats) -> Floats:
 
 def _copies(outputs: Outputs) -> Outputs:
     return [{name: y.copy() for name, y in own.items()} for own in outputs]
-
-
-def _dtype(net: Predictor) -> np.dtype[Any]:
-    return np.dtype(net.initial_state().dtype)
-
-
-def _encoders(net: Predictor) -> list[str]:
-    return [block.name for block in net.spec.blocks if isinstance(block, Recurrent) and block.name.startswith(ENCODER)]
-
-
-def _carried(net: Predictor, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(N, C) the encoders' parts of states (N, K, S), each part (L, K, H) as `Prepared.state` has them."""
-    count, first, parts = len(rows), 0, []
-    for name, shape in net.spec.state().items():
-        size = size_of(shape)
-        if name.startswith(ENCODER):
-            part = rows[:, :, first : first + size].reshape(count, -1, *shape)
-            parts.append(np.swapaxes(part, 1, 2).reshape(count, -1))
-        first += size
-    return np.concatenate(parts, axis=1)
-
-
-def _rows(net: Predictor, carried: npt.NDArray[Any], lines: int) -> npt.NDArray[Any]:
-    """(N, K, S) states from what `_carried` made of them; 0 for the decoder."""
-    count, first, parts = len(carried), 0, []
-    for name, shape in net.spec.state().items():
-        part = np.zeros((count, lines, size_of(shape)), carried.dtype)
-        if name.startswith(ENCODER):
-            own = carried[:, first : first + part[0].size].reshape(count, shape[0], lines, shape[1])
-            part, first = np.swapaxes(own, 1, 2).reshape(part.shape), first + part[0].size
-        parts.append(part)
-    return np.concatenate(parts, axis=2)

@@ -9,7 +9,7 @@ the statistics and one recurrent state for each phase of the segment are carried
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias, final
 
@@ -22,8 +22,10 @@ from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError, TaskError, nearest
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_follow import About, RunningFollower, WindowFollower
+from tidegate.models.forecast_many import FEW, Waiting, read_together
 from tidegate.models.streams import Arrays, BadSample, ModelStream
 from tidegate.runtime.snapshot import Field
+from tidegate.tasks.evaluation import Forecasts
 from tidegate.tasks.forecast_feed import Ahead
 from tidegate.tasks.forecast_windows import identity_codes
 
@@ -100,11 +102,33 @@ class ForecastStream(ModelStream[Row, Answer]):
         """Rows of history so far that are kept."""
         return self._follower.rows
 
+    @classmethod
+    def push_all(cls, streams: Sequence[ForecastStream], samples: Sequence[Row]) -> list[Answer]:
+        """All at once, where they are not few. A sample that a stream rejects is refused before any is stepped."""
+        read = cls._all_read(streams, samples, cls._finite)
+        good = [(stream, values) for stream, values in zip(streams, read, strict=True) if values is not None]
+        if len(good) < FEW:
+            return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
+        waiting = []
+        for stream, values in good:
+            stream._position += 1
+            nets = stream._follower.take(values, stream._position)
+            waiting.append(Waiting(stream._follower, nets.inputs, nets.segments))
+            stream._steps += 1
+        made = iter(read_together(good[0][0]._core, waiting, good[0][0]._decode))
+        return [
+            stream.push(sample) if values is None else stream._answer(next(made))
+            for stream, sample, values in zip(streams, samples, read, strict=True)
+        ]
+
     def _taken(self, sample: Row) -> Answer:
+        return self._followed(self._finite(sample))
+
+    def _finite(self, sample: Row) -> Floats:
         values = self._values(sample)
         if not all(map(math.isfinite, values)):
             raise BadSample(f"expected finite numbers, got {values.tolist()}")
-        return self._followed(values)
+        return values
 
     def _missed(self, sample: Row) -> Answer:
         """What is no number is missing; the rest of the row, and its time, count."""
@@ -128,7 +152,9 @@ class ForecastStream(ModelStream[Row, Answer]):
         follower = self._follower
         if not follower.rows:
             raise TaskError("forecast: no sample was pushed yet")
-        made = self._core.from_outputs(follower.outputs, follower.scale, self._decode)
+        return self._answer(self._core.from_outputs(follower.outputs, follower.scale, self._decode))
+
+    def _answer(self, made: Forecasts) -> Answer:
         return Answer(self._ahead(), made.point, made.lo, made.hi)
 
     def _ahead(self) -> np.ndarray:

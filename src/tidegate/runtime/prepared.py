@@ -78,9 +78,9 @@ class Prepared:
         for block in blocks:
             if block.bidirectional or len(block.inputs) == 2:
                 raise TaskError(f"block {block.name!r} reads two ways, or starts at a state of other blocks; use run()")
-        self.state, self._parts = _states([block for block in blocks if block.name in carried], rows, self._dtype)
+        self.state, self.carried = _states([block for block in blocks if block.name in carried], rows, self._dtype)
         anew, others = _states([block for block in blocks if block.name not in carried], rows, self._dtype)
-        self._parts |= others
+        self._parts = self.carried | others
         if anew.size:
             self._calls.append(partial(anew.fill, 0))
         self._values = dict(self.inputs)
