@@ -54,10 +54,9 @@ def apply(ends: Floats, median: Floats, factors: Floats) -> Floats:
     Returns: the new ends.
     Raises: ShapeError.
     """
-    check_shape("median", median, "W F")
-    if ends.shape != (2, len(factors), *median.shape) or factors.shape[1:] != median.shape[1:]:
-        expected = f"(2, L, {median.shape[0]}, {median.shape[1]}) and (L, {median.shape[1]})"
-        raise ShapeError(f"ends, factors: expected {expected}, got {ends.shape} and {factors.shape}")
+    if median.ndim != 2 or ends.shape != (2, len(factors), *median.shape) or factors.shape[1:] != median.shape[1:]:
+        got = f"{ends.shape}, {median.shape} and {factors.shape}"
+        raise ShapeError(f"ends, median, factors: expected (2, L, W, F), (W, F) and (L, F), got {got}")
     new: Floats = ends - median
     new *= factors[:, None]
     new += median
