@@ -317,17 +317,23 @@ void step_many(nb::list streams, nb::handle x, nb::handle y) {
   for (Stepper *each : own) ++each->steps_;
 }
 
-/* Steps rows of a stack of codes; h, c: addresses of their states, all different, c empty but for the LSTM. The caller checks sizes. */
-void step_codes(const Stack &stack, nb::list h, nb::list c, uintptr_t codes, uintptr_t y) {
+/* Steps rows of a stack that reads x or codes, the other 0; h, c: arrays of their states, dense and all different, c empty but for the
+ * LSTM. The caller checks sizes, and holds the arrays. */
+void step_rows(const Stack &stack, nb::list h, nb::list c, uintptr_t x, uintptr_t codes, uintptr_t y) {
   const auto addresses = [](nb::list from) {
     std::vector<void *> found;
-    for (nb::handle each : from) found.push_back(pointer<void *>(nb::cast<uintptr_t>(each)));
+    for (nb::handle each : from) {
+      Py_buffer view;
+      if (PyObject_GetBuffer(each.ptr(), &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) throw nb::python_error();
+      found.push_back(view.buf);
+      PyBuffer_Release(&view);
+    }
     return found;
   };
   const std::vector<void *> own_h = addresses(h), own_c = addresses(c);
   check(unlocked(double(own_h.size()) * stack.work(), [&] {
-    return tg_step_rows(stack.get(), int64_t(own_h.size()), nullptr, pointer<const int64_t *>(codes), own_h.data(), own_c.empty() ? nullptr : own_c.data(),
-                        pointer<void *>(y));
+    return tg_step_rows(stack.get(), int64_t(own_h.size()), pointer(x), pointer<const int64_t *>(codes), own_h.data(),
+                        own_c.empty() ? nullptr : own_c.data(), pointer<void *>(y));
   }));
 }
 
@@ -415,7 +421,7 @@ NB_MODULE(_native, m) {
       .def_prop_ro("state", [](const Stepper &own) { return own.state(); })
       .def_prop_rw("steps", &Stepper::steps, &Stepper::set_steps);
   m.def("step_many", &step_many);
-  m.def("step_codes", &step_codes);
+  m.def("step_rows", &step_rows);
   m.def("reserve_bytes", [](nb::handle call) {
     const tg_layer layer = layer_of(call);
     return tg_reserve_bytes(&layer);

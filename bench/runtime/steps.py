@@ -284,7 +284,9 @@ def main() -> None:
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "steps.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (RESULTS.parent / "RESULTS.md").write_text(report(result), encoding="utf-8")
+    page = RESULTS.parent / "RESULTS.md"
+    _, mark, others = page.read_text(encoding="utf-8").partition("\n## ")  # other scripts' figures
+    page.write_text(report(result) + mark + others, encoding="utf-8")
     for size, row in result["lstm"].items():
         us = ", ".join(f"{name} {value:.2f} us" for name, value in row["us"].items())
         print(f"LSTM {size}: {us}; {row['ratio']['onnxruntime']:.1f} x, {row['ratio']['torch']:.1f} x")

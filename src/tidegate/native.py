@@ -336,8 +336,12 @@ class PackedLinear:
             raise ShapeError(f"x: expected (..., {self.inputs}) of {self.dtype}, got {x.shape} of {x.dtype}")
         y = np.empty((*x.shape[:-1], self.outputs), self.dtype)
         if y.size:
-            _Core.module.linear(y.size // self.outputs, address(rows), self.inputs, self._packed, address(y), self.outputs)
+            self.prepared(y.size // self.outputs, rows, self.inputs, y)()
         return y
+
+    def prepared(self, rows: int, x: Floats, distance: int, y: Floats) -> Callable[[], None]:
+        """What fills y (rows, N) from rows of x, `distance` numbers from one to the next, whenever it is called; both stay."""
+        return partial(_Core.module.linear, rows, address(x), distance, self._packed, address(y), self.outputs)
 
 
 @final
@@ -377,10 +381,17 @@ def softmax(x: Floats, lengths: npt.NDArray[np.int64] | None = None) -> Floats:
     return y
 
 
-def step_codes(stack: Stack, states: Sequence[tuple[Floats, Floats | None]], codes: npt.NDArray[np.int64], y: Floats) -> None:
-    """Step many rows of a stack of codes at once: the bits of its `stepper`. states: h and c of each, different. y: (N, .)."""
-    ends = [address(c) for _, c in states if c is not None]
-    require().step_codes(stack.core, [address(h) for h, _ in states], ends, address(codes), address(y))
+def step_rows(
+    stack: Stack, states: Sequence[tuple[Floats, Floats | None]], given: Floats | npt.NDArray[np.int64], y: Floats
+) -> None:
+    """Step many rows of a stack at once: the bits of its `stepper`.
+
+    Args:  states: h and c of each row, (L, H) dense, different, stepped in place. given: what each reads, dense: (N,) codes where
+        the stack reads codes, else (N, I) numbers of the weights' dtype. y: (N, .) dense, filled in.
+    """
+    codes = given.dtype.kind == "i"
+    places = (0, address(given)) if codes else (address(given), 0)
+    require().step_rows(stack.core, [h for h, _ in states], [c for _, c in states if c is not None], *places, address(y))
 
 
 def drawer(forbidden: npt.NDArray[np.bool_], temperature: float) -> Callable[[Floats, float], int]:

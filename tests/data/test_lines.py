@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tidegate.data.lines import FLOOR, Cut, Lines, RunningScale, channels, running_scales, window_scale
+from tidegate.data.lines import FLOOR, Cut, FewRunningScales, Lines, RunningScale, channels, running_scales, window_scale
 from tidegate.data.panel import build_panel
 from tidegate.data.table import read_table
 
@@ -97,3 +97,21 @@ def test_channels_mask_numbers_and_spread_categories():
     numbers = np.array([[1.5, np.nan]], np.float32)
     codes = np.array([[2, -1]], np.int16)
     np.testing.assert_array_equal(channels(numbers, codes, (3, 2)), [[1.5, 0, 1, 0, 0, 0, 1, 0, 0]])
+
+
+def test_few_running_scales_are_those_of_many():
+    rng = np.random.default_rng(0)
+    for memory in (1, 4, 168):
+        many, few = RunningScale(3, memory), FewRunningScales(3, memory)
+        for t in range(300):
+            y = rng.normal(size=3) * 10.0 ** rng.integers(-3, 4) * (rng.random(3) > 0.2)
+            y[rng.random(3) < 0.3] = np.nan
+            y[2] = np.nan if t < 50 else y[2]
+            many.update(y)
+            few.update(y)
+            for here, there in zip(few.scale(), many.scale(), strict=True):
+                np.testing.assert_array_equal(here.view(np.int64), there.view(np.int64))
+        kept = few.parts()
+        few.update(np.ones(3))
+        few.restore(kept)
+        np.testing.assert_array_equal(few.parts(), [many.count, many.mean, many.deviation])

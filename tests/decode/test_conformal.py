@@ -29,8 +29,8 @@ def test_new_windows_are_covered_as_promised(level, width):
     for _ in range(20):
         factor = conformal.calibrate(*windows(rng, 120, width=width), level)
         truth, lo, hi, median = windows(rng, 400, width=width)
-        new_lo, new_hi = conformal.apply({level: lo}, {level: hi}, median, {level: factor})
-        shares.append(np.mean((truth >= new_lo[level]) & (truth <= new_hi[level])))
+        (new_lo,), (new_hi,) = conformal.apply(np.stack([lo[None], hi[None]]), median, factor[None])
+        shares.append(np.mean((truth >= new_lo) & (truth <= new_hi)))
     assert np.mean(shares) == pytest.approx(level / 100, abs=0.015)
 
 
@@ -102,20 +102,28 @@ def test_wrong_shapes_are_refused():
 def test_intervals_stay_nested_around_the_median(seed, moves):
     rng = np.random.default_rng(seed)
     median = rng.normal(size=(4, 3))
-    lo = {level: median - rng.exponential(size=(4, 3)) for level in (95, 50, 80)}
-    hi = {level: median + rng.exponential(size=(4, 3)) for level in (95, 50, 80)}
-    factors = {level: np.full(3, move) for level, move in zip((50, 80, 95), moves, strict=True)}
-    new_lo, new_hi = conformal.apply(lo, hi, median, factors)
-    assert list(new_lo) == [50, 80, 95]
-    ends = [new_lo[95], new_lo[80], new_lo[50], median, new_hi[50], new_hi[80], new_hi[95]]
-    assert all(np.all(a <= b) for a, b in pairwise(ends))
+    sides = np.array([-1.0, 1.0])[:, None, None, None]
+    ends = median + sides * rng.exponential(size=(2, 3, 4, 3))
+    before = ends.copy()
+    new = conformal.apply(ends, median, np.repeat(moves, 3).reshape(3, 3))
+    np.testing.assert_array_equal(ends, before)
+    assert all(np.all(a <= b) for a, b in pairwise([*new[0, ::-1], median, *new[1]]))
+    narrowest = median + np.array(moves)[0] * (ends[:, 0] - median)
+    np.testing.assert_array_equal(new[:, 0], narrowest)
 
 
-def test_levels_without_a_factor_keep_their_ends():
+def test_levels_with_a_factor_of_one_keep_their_ends():
     _, lo, hi, median = windows(np.random.default_rng(0), 5)
-    new_lo, new_hi = conformal.apply({80: lo}, {80: hi}, median, {})
-    np.testing.assert_array_equal(new_lo[80], lo)
-    np.testing.assert_array_equal(new_hi[80], hi)
+    ends = np.stack([lo[None], hi[None]])
+    np.testing.assert_array_equal(conformal.apply(ends, median, np.ones((1, 6))), ends)
+
+
+def test_ends_and_factors_of_another_shape_are_refused():
+    _, lo, hi, median = windows(np.random.default_rng(0), 5)
+    ends = np.stack([lo[None], hi[None]])
+    for own, factors in ((ends, np.ones((2, 6))), (ends[..., :5], np.ones((1, 6))), (ends, np.ones((1, 5)))):
+        with pytest.raises(ShapeError, match="factors"):
+            conformal.apply(own, median, factors)
 
 
 def test_a_higher_level_has_a_larger_factor_of_the_same_interval():

@@ -169,3 +169,16 @@ def test_means_beyond_counting_take_no_minutes(mean, dispersion):
     p = [0.025, 0.1, 0.5, 0.9, 0.995]
     got = q.negative_binomial_quantile(mean, dispersion, p) / mean
     np.testing.assert_allclose(got, stats.gamma.ppf(p, 1 / dispersion, scale=dispersion), atol=2e-5)
+
+
+def test_quantiles_between_are_the_formula_and_trained_ones_are_themselves():
+    rng = np.random.default_rng(0)
+    trained = (0.025, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.975)
+    grid = np.sort(rng.normal(size=(3, 4, 9)))
+    for wanted in ((0.025, 0.1, 0.5, 0.9, 0.975), (0.9, 0.5), (0.01, 0.2, 0.5, 0.99), (0.6, 0.99, 0.2, 0.5)):
+        order = np.argsort(wanted)
+        left, weight = q.neighbours(np.array(trained), np.array(wanted)[order])
+        plain = (1.0 - weight) * grid[..., left] + weight * grid[..., np.minimum(left + 1, 8)]
+        expected = np.maximum.accumulate(plain, axis=-1)[..., np.argsort(order)]
+        np.testing.assert_array_equal(q.at_levels(rng.permuted(grid, axis=-1), trained, wanted), expected)
+        np.testing.assert_array_equal(q.at_levels(grid[0, 0], list(trained), np.array(wanted)), expected[0, 0])

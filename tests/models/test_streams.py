@@ -250,17 +250,66 @@ def test_a_rejected_piece_steps_none_of_the_streams(language: tg.LanguageModel) 
     assert same(answers[0], second.push("tick"))
 
 
-@pytest.mark.parametrize("kind", ["codes", "numbers", "pooled"])
-def test_a_network_of_torch_is_followed(kind: str) -> None:
+@pytest.mark.parametrize("units", ["word", "char"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_many_texts_at_once_are_sorted_as_each_alone(pooling: str, units: str, cell: str) -> None:
+    """Texts of several lengths, joining late, some full, some held; two nets, with n-grams and without."""
+    pieces = ["a fine", "film", "", ", but dull acting all the way through", "dull", "fine " * 9, "a\0b"]
+    for ngrams in (True, False):
+        model = classifier(pooling=pooling, units=units, cell=cell, ensemble=2, max_tokens=9, num_layers=2, ngrams=ngrams)
+        many, alone = ([model.stream(on_bad=p) for p in ("hold", "reset") * 4] for _ in range(2))
+        rng = np.random.default_rng(0)
+        for _ in range(6):
+            mix, own = rng.permutation(8)[: rng.integers(0, 9)].tolist(), rng.integers(len(pieces), size=8)
+            answers = model.step_many([many[k] for k in mix], [pieces[own[k]] for k in mix])
+            for k, answer in zip(mix, answers, strict=True):
+                assert same(answer, alone[k].push(pieces[own[k]]))
+        assert [stream.snapshot() for stream in many] == [stream.snapshot() for stream in alone]
+        assert [stream.steps for stream in many] == [stream.steps for stream in alone]
+        strict = model.stream()
+        before = [stream.snapshot() for stream in (*many, strict)]
+        with pytest.raises(tg.DataError, match="untouched"):
+            model.step_many([*many, strict], ["a film"] * 8 + ["a\0"])
+        assert [stream.snapshot() for stream in (*many, strict)] == before
+
+
+def network_of(kind: str) -> tuple[Any, np.random.Generator]:
     torch = pytest.importorskip("torch")
-    read = torch.nn.GRU(3, 4, 2, batch_first=True)
+    torch.manual_seed(0)
+    read = torch.nn.GRU(3, 4, 2, batch_first=True) if kind != "lstm" else torch.nn.LSTM(3, 4, 2, batch_first=True)
     vectors, out = torch.nn.Embedding(9, 3), torch.nn.Linear(4, 2)
     parts = [vectors, read, out] if kind == "codes" else [read, out]
     module = torch.nn.Module()
     for index, part in enumerate(parts):
         module.add_module(f"part{index}", part)
-    network = tg.from_torch(module, pool="mean" if kind == "pooled" else None)
-    rng = np.random.default_rng(0)
+    return tg.from_torch(module, pool="mean" if kind == "pooled" else None), np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("kind", ["codes", "numbers", "lstm", "pooled"])
+def test_many_streams_of_a_network_are_each_alone(kind: str) -> None:
+    network, rng = network_of(kind)
+    many, alone = ([network.stream(on_bad=p) for p in ("hold", "reset") * 10] for _ in range(2))
+    for _ in range(6):
+        x: Any = rng.integers(0, 9, 20).tolist() if kind == "codes" else list(rng.normal(size=(20, 3)).astype(np.float32))
+        x[3] = x[4] = 9 if kind == "codes" else [0.0, np.nan, 0.0]
+        mix = rng.permutation(20)[: rng.integers(0, 21)].tolist()
+        answers = network.step_many([many[k] for k in mix], [x[k] for k in mix])
+        for k, answer in zip(mix, answers, strict=True):
+            np.testing.assert_array_equal(answer, alone[k].push(x[k]))
+    assert [stream.snapshot() for stream in many] == [stream.snapshot() for stream in alone]
+    assert [stream.steps for stream in many] == [stream.steps for stream in alone]
+    strict = network.stream()
+    before = [stream.snapshot() for stream in (*many, strict)]
+    for bad in (x[3], object()):
+        with pytest.raises(tg.DataError, match="untouched"):
+            network.step_many([many[0], strict], [x[0], bad])
+    assert [stream.snapshot() for stream in (*many, strict)] == before
+
+
+@pytest.mark.parametrize("kind", ["codes", "numbers", "pooled"])
+def test_a_network_of_torch_is_followed(kind: str) -> None:
+    network, rng = network_of(kind)
     x = rng.integers(0, 9, 6) if kind == "codes" else rng.normal(size=(6, 3)).astype(np.float32)
     whole, stream = network.run(x[None]).y[0], network.stream()
     for t in range(6):

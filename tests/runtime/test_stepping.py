@@ -107,6 +107,34 @@ def test_every_step_has_the_bits_of_the_sequence_so_far(case: str, dtype: str, c
             np.testing.assert_allclose(value, whole[-1] if whole.ndim == 2 else whole, **within)
 
 
+CHAIN = Spec(
+    inputs=(Port(name="tokens", size=1, shape="tokens"),),
+    blocks=(Embed(name="e", inputs=("tokens",), num_embeddings=7, embedding_dim=4), read("e"), head("read")),
+    outputs=("y",),
+)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the core")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", [*CASES, "chain"])
+def test_many_rows_at_once_have_the_bits_of_each(case: str, dtype: str) -> None:
+    """Of different histories, in any mix and order."""
+    net = predictor(CASES.get(case, CHAIN), dtype, core=True)
+    plan, given, rng = Plan(net), inputs(net.spec, 200, dtype), np.random.default_rng(0)
+    many, alone = ([plan.start() for _ in range(9)] for _ in range(2))
+    pushes = [plan.bind(state) for state in alone]
+    for _ in range(8):
+        mix, at = rng.permutation(9)[: rng.integers(1, 10)].tolist(), rng.integers(200, size=9)
+        said = plan.step_rows([many[k] for k in mix], {n: v[0, at[mix]] for n, v in given.items()})
+        assert said is not None
+        for row, k in enumerate(mix):
+            for name, value in pushes[k]({n: v[0, at[k]] for n, v in given.items()}).items():
+                np.testing.assert_array_equal(said[name][row], value)
+    for here, there in zip(many, alone, strict=True):
+        assert all(np.array_equal(here[name], there[name]) for name in there)
+    assert Plan(predictor(CASES.get(case, CHAIN), dtype, core=False)).step_rows(many, {}) is None
+
+
 @pytest.mark.parametrize("case", ["mean", "numbers", "two codes"])
 def test_a_copied_state_goes_its_own_way(case: str) -> None:
     net = predictor(CASES[case], "float32", core=None)

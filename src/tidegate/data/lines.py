@@ -7,6 +7,8 @@ once for both halves: it needs no gradient, and float64 (docs/decisions/0002-sca
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple, final
 
 import numpy as np
@@ -111,16 +113,22 @@ def window_scale(y: Floats) -> Scale:
 
     Values are divided by the largest first, so that 1e308 and 1e-308 neither overflow nor vanish.
     """
-    observed = ~np.isnan(y)
-    filled = np.where(observed, y, 0.0)
+    missing = np.isnan(y)
+    filled = y.copy()
+    filled[missing] = 0.0
     peak = np.abs(filled).max(1, initial=0.0)
-    peak = np.where(peak > 0, peak, 1.0)
-    filled = filled / peak[:, None]
-    count = np.maximum(observed.sum(1), 1)
+    peak[peak == 0.0] = 1.0
+    filled /= peak[:, None]
+    seen = y.shape[1] - missing.sum(1)
+    count = np.maximum(seen, 1)
     loc = filled.sum(1) / count
-    spread = np.where(observed, filled - loc[:, None], 0.0)
-    unit = np.sqrt((spread * spread).sum(1) / count)
-    return Scale(np.where(observed.any(1), loc * peak, np.nan), np.maximum(unit, FLOOR) * peak)
+    filled -= loc[:, None]
+    filled[missing] = 0.0
+    filled *= filled
+    unit = np.sqrt(filled.sum(1) / count)
+    loc *= peak
+    loc[seen == 0] = np.nan
+    return Scale(loc, np.maximum(unit, FLOOR) * peak)
 
 
 @final
@@ -148,6 +156,38 @@ class RunningScale:
         floor = FLOOR * np.abs(self.mean)
         unit = np.maximum(self.deviation, floor)
         return Scale(np.where(self.count > 0, self.mean, np.nan), np.where(unit > 0, unit, 1.0))
+
+
+@final
+class FewRunningScales:
+    """RunningScale of few lines, on plain numbers: the same bits in a tenth of the time."""
+
+    def __init__(self, lines: int, memory: int) -> None:
+        self.memory = memory
+        self.count, self.mean, self.deviation = ([0.0] * lines for _ in range(3))
+
+    def update(self, y: Floats) -> None:
+        """One sample a line, NaN = missing (nothing changes)."""
+        for k, value in enumerate(y.tolist()):
+            if value == value:  # no NaN
+                self.count[k] += 1.0
+                share = max(1.0 / max(self.count[k], 1.0), 1.0 / self.memory)
+                self.mean[k] += share * (value - self.mean[k])
+                self.deviation[k] += share * (abs(value - self.mean[k]) - self.deviation[k])
+
+    def scale(self) -> Scale:
+        """The scale after the samples so far."""
+        units = [max(spread, FLOOR * abs(mean)) for spread, mean in zip(self.deviation, self.mean, strict=True)]
+        loc = [mean if count > 0 else math.nan for mean, count in zip(self.mean, self.count, strict=True)]
+        return Scale(np.array(loc), np.array([unit if unit > 0 else 1.0 for unit in units]))
+
+    def parts(self) -> tuple[list[float], list[float], list[float]]:
+        """Counts, means and deviations of the lines, copies."""
+        return self.count.copy(), self.mean.copy(), self.deviation.copy()
+
+    def restore(self, parts: Sequence[Sequence[float]]) -> None:
+        """As they were."""
+        self.count, self.mean, self.deviation = map(list, parts)
 
 
 @final

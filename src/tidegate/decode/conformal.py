@@ -6,14 +6,13 @@ The windows must be held back from training, else the promise does not hold. App
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.decode.quantiles import Floats
 from tidegate.dims import check_shape
-from tidegate.errors import ConfigError, DataError
+from tidegate.errors import ConfigError, DataError, ShapeError
 
 _TAIL_SCORES = 20  # scores beyond the quantile that a group of steps must hold, so that its correction is no accident
 _GROUP_WINDOWS = 50  # scores of one window move together: below this many windows all steps share one correction
@@ -46,25 +45,26 @@ def calibrate(truth: Floats, lo: Floats, hi: Floats, median: Floats, level: floa
     return factor
 
 
-def apply(
-    lo: Mapping[float, Floats], hi: Mapping[float, Floats], median: Floats, factors: Mapping[float, Floats]
-) -> tuple[dict[float, Floats], dict[float, Floats]]:
-    """Stretch or shrink every level's interval around the median by its factor; a level without one keeps its ends.
+def apply(ends: Floats, median: Floats, factors: Floats) -> Floats:
+    """Stretch or shrink every level's interval around the median by its factor.
 
     No end crosses the median, and each interval holds the narrower ones. Both can only widen an interval.
 
-    Args:  lo, hi: (W, F) for each level. median: (W, F). factors: (F,) for each level.
-    Returns: the new lo and hi, levels rising.
+    Args:  ends: (2, L, W, F) lower and upper ends, levels rising. median: (W, F). factors: (L, F), 1 for a level that stays.
+    Returns: the new ends.
+    Raises: ShapeError.
     """
-    new_lo: dict[float, Floats] = {}
-    new_hi: dict[float, Floats] = {}
-    inner_lo, inner_hi = median, median
-    for level in sorted(lo):
-        _checked(median, lo[level], hi[level], median)
-        factor = factors.get(level, np.ones(median.shape[1]))
-        inner_lo = new_lo[level] = np.minimum(median + factor * (lo[level] - median), inner_lo)
-        inner_hi = new_hi[level] = np.maximum(median + factor * (hi[level] - median), inner_hi)
-    return new_lo, new_hi
+    if median.ndim != 2 or ends.shape != (2, len(factors), *median.shape) or factors.shape[1:] != median.shape[1:]:
+        got = f"{ends.shape}, {median.shape} and {factors.shape}"
+        raise ShapeError(f"ends, median, factors: expected (2, L, W, F), (W, F) and (L, F), got {got}")
+    new: Floats = ends - median
+    new *= factors[:, None]
+    new += median
+    for side, outer in zip(new, (np.minimum, np.maximum), strict=True):
+        inner = median
+        for end in side:
+            inner = outer(end, inner, out=end)
+    return new
 
 
 def _checked(truth: Floats, lo: Floats, hi: Floats, median: Floats) -> tuple[int, int]:

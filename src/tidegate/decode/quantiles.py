@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,17 +45,49 @@ def at_levels(q: ArrayLike, trained: Probabilities, wanted: Probabilities) -> Fl
     Returns: (..., P).
     Raises: ConfigError for other probabilities, or a tail asked of a grid of one; ShapeError if q is not (..., Q).
     """
+    table = _table(_key("trained", trained), _key("wanted", wanted))
+    grid = monotone(q)
+    if grid.ndim == 0 or grid.shape[-1] != table.trained:
+        raise ShapeError(f"q: expected (..., {table.trained}), one quantile for each trained probability, got {grid.shape}")
+    if table.exact is not None:
+        return grid.take(table.exact, -1)
+    rows = grid.transpose(-1, *range(grid.ndim - 1))  # a probability a row: whole rows are what is added and compared
+    weights = (-1, *(1,) * (grid.ndim - 1))
+    found = table.left_weight.reshape(weights) * rows.take(table.left, 0)
+    found += table.right_weight.reshape(weights) * rows.take(table.right, 0)
+    np.maximum.accumulate(found, axis=0, out=found)
+    if table.place is not None:
+        found = found.take(table.place, 0)
+    return found.transpose(*range(1, grid.ndim), 0)
+
+
+def _key(name: str, p: Probabilities) -> tuple[float, ...]:
+    return p if isinstance(p, tuple) else tuple(_checked(name, p).tolist())
+
+
+class _Table(NamedTuple):
+    """Where each wanted probability stands among the trained ones; the wanted ones in rising order."""
+
+    trained: int  # Q
+    left: NDArray[np.intp]  # (P,)
+    right: NDArray[np.intp]
+    left_weight: Floats
+    right_weight: Floats
+    place: NDArray[np.intp] | None  # (P,) of each wanted one in that order; None: they rise already
+    exact: NDArray[np.intp] | None  # (P,) which trained one is the wanted one, where each of them is trained
+
+
+@functools.lru_cache(maxsize=64)
+def _table(trained: tuple[float, ...], wanted: tuple[float, ...]) -> _Table:
     have, want = _checked("trained", trained), _checked("wanted", wanted)
     if have.size == 0 or np.any(np.diff(have) <= 0):
         raise ConfigError(f"trained: expected rising probabilities, got {have.tolist()}")
-    grid = monotone(q)
-    if grid.ndim == 0 or grid.shape[-1] != have.size:
-        raise ShapeError(f"q: expected (..., {have.size}), one quantile for each trained probability, got {grid.shape}")
     order = np.argsort(want, kind="stable")
     left, weight = neighbours(have, want[order])
-    right = np.minimum(left + 1, have.size - 1)
-    rising = np.maximum.accumulate((1.0 - weight) * grid[..., left] + weight * grid[..., right], axis=-1)
-    return np.asarray(rising[..., np.argsort(order, kind="stable")])
+    rises = bool((order == np.arange(want.size)).all())
+    place = None if rises else np.argsort(order, kind="stable")
+    exact = np.searchsorted(have, want) if np.isin(want, have).all() else None
+    return _Table(have.size, left, np.minimum(left + 1, have.size - 1), 1.0 - weight, weight, place, exact)
 
 
 def checked_levels(levels: Sequence[float]) -> tuple[float, ...]:

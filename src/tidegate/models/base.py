@@ -81,7 +81,7 @@ class Model(ABC):
     def step_many(self, streams: Sequence[ModelStream[Any, Any]], samples: Sequence[Any]) -> list[Any]:
         """A sample into each of many streams of this model: the answers of pushing each.
 
-        A language model steps them in one call of the core; other tasks one after the other.
+        The nets of all of them are walked once, in a call of the core a block or fewer; a tagger's streams are pushed one by one.
         Raises: ConfigError for a stream of another model, one that comes twice, or another number of samples; what `push` raises.
         """
         if len(streams) != len(samples):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from tidegate.blocks.ops import Array
 from tidegate.blocks.rollout import roll_out
 from tidegate.data.lines import Cut, Floats, Lines, Scale
 from tidegate.decode import conformal
-from tidegate.decode.quantiles import level_ends, lower_bound
+from tidegate.decode.quantiles import level_ends
 from tidegate.errors import DataError
+from tidegate.models.forecast_decode import Corrections, Decoder
 from tidegate.runtime.ops import NumpyOps
 from tidegate.runtime.predictor import Predictor
 from tidegate.tasks.evaluation import Forecasts
@@ -28,22 +29,8 @@ from tidegate.tasks.forecast_windows import FrontEnd, Known, Windows
 
 CALIBRATED = (20.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0)
 CHUNK = 1024  # windows at once: bounds the memory of a prediction
-DECILES = tuple(k / 10 for k in range(1, 10))
 MOST_PATHS = 16_384  # sample paths at once
 PATH_SEED = 0
-
-
-class Corrections(NamedTuple):
-    """Conformal factors of the intervals' widths: one row a level of `levels`, one column a step."""
-
-    levels: tuple[float, ...]
-    values: Floats  # (len(levels), F)
-
-    def at(self, level: float) -> Floats:
-        """(F,) correction of any level, linear between those that were calibrated."""
-        if not self.levels:
-            return np.ones(self.values.shape[1])
-        return np.array([np.interp(level, self.levels, column) for column in self.values.T])
 
 
 @final
@@ -69,31 +56,17 @@ class Core:
 
         The point is the median (the mean where the output is "point").
         """
-        wanted = _wanted(levels, deciles)
-        q, _ = self.quantiles(lines, cut, wanted, known)
-        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), levels, deciles)
+        decode = self.decoder(levels, deciles=deciles)
+        q, _ = self.quantiles(lines, cut, decode.wanted, known)
+        return decode(q)
 
-    def from_outputs(
-        self, outputs: Sequence[Mapping[str, npt.NDArray[np.floating]]], scale: Scale, levels: Sequence[float]
-    ) -> Forecasts:
+    def decoder(self, levels: Sequence[float], *, deciles: bool = False) -> Decoder:
+        """What makes forecasts of quantiles, for any number of calls."""
+        return Decoder(self.plan, self.corrections, self.lower, levels, deciles=deciles)
+
+    def from_outputs(self, outputs: Sequence[Mapping[str, npt.NDArray[np.floating]]], scale: Scale, decode: Decoder) -> Forecasts:
         """Forecasts from the outputs of every net, for a stream that ran them itself."""
-        wanted = _wanted(levels, False)
-        q = _mean([quantile_grid(self.plan, o["raw"], o["base"], scale, wanted) for o in outputs])
-        return self._forecasts(dict(zip(wanted, np.moveaxis(q, -1, 0), strict=True)), levels, False)
-
-    def _forecasts(self, at: Mapping[float, Floats], levels: Sequence[float], deciles: bool) -> Forecasts:
-        lo, hi = ({level: at[level_ends(level)[side]] for level in levels} for side in (0, 1))
-        if self.corrections is not None and self.plan.output != "point":
-            lo, hi = conformal.apply(lo, hi, at[0.5], {level: self.corrections.at(level) for level in levels})
-        if self.plan.output == "negative_binomial":  # a corrected end of counts is the count outside it
-            lo, hi = {level: np.floor(v) for level, v in lo.items()}, {level: np.ceil(v) for level, v in hi.items()}
-        lo, hi = ({level: self._bounded(v) for level, v in part.items()} for part in (lo, hi))
-        grid = self._bounded(np.stack([at[p] for p in DECILES], -1)) if deciles else None
-        if self.plan.output == "point":
-            lo, hi, grid = {}, {}, None
-        return Forecasts(
-            point=self._bounded(at[0.5]), lo=lo, hi=hi, quantiles=grid, probabilities=DECILES if grid is not None else None
-        )
+        return decode(_mean([quantile_grid(self.plan, o["raw"], o["base"], scale, decode.wanted) for o in outputs]))
 
     def quantiles(self, lines: Lines, cut: Cut, p: Sequence[float], known: Known | None = None) -> tuple[Floats, Scale]:
         """(W, F, len(p)) uncorrected quantiles, the mean over the nets, and each window's scale."""
@@ -134,9 +107,6 @@ class Core:
         corrections = Corrections(tuple(levels), np.array(values)) if levels else None
         return replace(self, corrections=corrections)
 
-    def _bounded(self, values: Floats) -> Floats:
-        return values if self.lower is None else lower_bound(values, self.lower)
-
     def _direct(self, net: Predictor, windows: Windows, p: Sequence[float]) -> Floats:
         outputs, _ = net.run(windows.inputs, None, windows.lengths)
         return quantile_grid(self.plan, outputs["raw"], outputs["base"], windows.scale, p)
@@ -144,11 +114,6 @@ class Core:
     def _recursive(self, net: Predictor, windows: Windows, p: Sequence[float]) -> Floats:
         """Quantiles over sample paths; every path feeds its own samples back."""
         return np.moveaxis(np.quantile(sample_paths(self.plan, net, windows, self.paths), p, axis=1), 0, -1)
-
-
-def _wanted(levels: Sequence[float], deciles: bool) -> list[float]:
-    """The probabilities that levels, the median and the deciles need, rising."""
-    return sorted({0.5, *(DECILES if deciles else ()), *(p for level in levels for p in level_ends(level))})
 
 
 def sample_paths(plan: Plan, net: Predictor, windows: Windows, paths: int) -> Floats:
@@ -194,7 +159,7 @@ def _drawn(plan: Plan, outputs: Mapping[str, npt.NDArray[np.floating]], scale: S
 def _mean(each: Sequence[Floats]) -> Floats:
     """Over the nets, in their order: np.mean sums in another one for few windows than for many, and the bits would differ."""
     total: Floats = sum(each[1:], start=each[0])
-    return total / len(each)
+    return total / len(each) if len(each) > 1 else total
 
 
 __all__ = ["CALIBRATED", "Core", "Corrections", "sample_paths"]

@@ -8,30 +8,30 @@ the statistics and one recurrent state for each phase of the segment are carried
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.data.lines import Cut, Floats, Lines, RunningScale, Scale
+from tidegate.data.lines import Floats
 from tidegate.data.panel import Panel
-from tidegate.data.series import Covariates
 from tidegate.decode.quantiles import checked_levels
 from tidegate.errors import ConfigError, DataError, TaskError, nearest
 from tidegate.models.forecast_core import Core
-from tidegate.models.forecast_store import tail
+from tidegate.models.forecast_follow import About, RunningFollower, WindowFollower
+from tidegate.models.forecast_many import FEW, Waiting, read_together
 from tidegate.models.streams import Arrays, BadSample, ModelStream
 from tidegate.runtime.snapshot import Field
 from tidegate.tasks.evaluation import Forecasts
-from tidegate.tasks.forecast_windows import FrontEnd
+from tidegate.tasks.forecast_feed import Ahead
+from tidegate.tasks.forecast_windows import identity_codes
 
 UNNAMED = "a series of no name"  # is no training series, so it has no learnt vector
 MOST_START = 1 << 40  # steps of a clock
 Fingerprint: TypeAlias = Callable[[], bytes]
-# of the running state before a push: samples seen, statistics, the phase that the push will change, its states
-_Before: TypeAlias = "tuple[int, tuple[Floats, Floats, Floats], int, list[npt.NDArray[np.floating]]]"
 
 
 class Answer(NamedTuple):
@@ -56,21 +56,29 @@ class ForecastStream(ModelStream[Row, Answer]):
     def __init__(
         self, core: Core, panel: Panel, on_bad: str, fingerprint: Fingerprint, levels: tuple[float, ...] = (80.0, 95.0)
     ) -> None:
-        roles = panel.schema.roles
+        schema = panel.schema
         if core.plan.decode == "recursive":
             raise TaskError("stream: the recursive net draws sample paths anew at every step; fit with decode='direct' to stream")
-        if roles.past or roles.future or roles.static or panel.elapsed is not None:
+        if schema.roles.past or schema.roles.future or schema.roles.static or panel.elapsed is not None:
             raise TaskError("stream: models with covariates or uneven time stamps are not streamed yet; use predict(frame)")
         super().__init__(f"forecast of {panel.ids[0]!r}", on_bad, fingerprint)
         self._core, self._levels = core, checked_levels(levels)
-        self._panel = panel
-        self._running = _Running(core, panel) if core.plan.scaling == "running" else None
+        self._decode = core.decoder(self._levels)
+        self._names, self._dtype = schema.roles.target, panel.target.dtype
+        codes = identity_codes(core.plan, panel.ids, len(self._names), core.ids)
+        self._about = About(core, schema.clock, codes)
+        self._times = Ahead(schema.clock.times)
+        self._position = int(panel.starts[0]) + len(panel.target)  # of the next sample, on the clock
+        self._follower = self._new()
+        self._follower.begin(panel.target.astype(np.float64), self._position)
 
     @classmethod
     def after(cls, core: Core, panel: Panel, id: str | int | None, on_bad: str, fingerprint: Fingerprint) -> ForecastStream:
         """From the end of a training series; with id None from nothing, or, where the data had no id column, from their end."""
         if id is None and panel.schema.id_kind != "none":
-            return cls(core, replace(_without_history(_one(panel, 0)), ids=(UNNAMED,)), on_bad, fingerprint)
+            one = _one(panel, 0)
+            moved = one.starts + len(one.target)
+            return cls(core, replace(one, ids=(UNNAMED,), target=one.target[:0], starts=moved), on_bad, fingerprint)
         if id is not None and id not in panel.ids:
             raise ConfigError(f"stream: no series {id!r}; {nearest(str(id), map(str, panel.ids))}")
         return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), on_bad, fingerprint)
@@ -79,89 +87,118 @@ class ForecastStream(ModelStream[Row, Answer]):
     def cost(self) -> str:
         """What a push costs, in words."""
         plan = self._core.plan
-        if self._running is not None:
+        if plan.scaling == "running":
             floats = self._core.nets[0].spec.state_size()
             return f"O(1): one segment of {plan.segment} steps and {plan.segment} carried states of {floats} floats"
-        return f"O(look-back): the ring holds {self._reach()} rows and {plan.lookback} of them are read at every push"
+        return f"O(look-back): the ring holds {self._follower.kept} rows and {plan.lookback} of them are read at every push"
 
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the targets, in the order of the answers' rows."""
-        return self._panel.schema.roles.target
+        return self._names
 
     @property
     def rows(self) -> int:
         """Rows of history so far that are kept."""
-        return int(np.asarray(self._panel.lengths)[0])
+        return self._follower.rows
+
+    @classmethod
+    def push_all(cls, streams: Sequence[ForecastStream], samples: Sequence[Row]) -> list[Answer]:
+        """All at once, where they are not few. A sample that a stream rejects is refused before any is stepped."""
+        read = cls._all_read(streams, samples, cls._finite)
+        good = [(stream, values) for stream, values in zip(streams, read, strict=True) if values is not None]
+        if len(good) < FEW:
+            return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
+        waiting = []
+        for stream, values in good:
+            stream._position += 1
+            nets = stream._follower.take(values, stream._position)
+            waiting.append(Waiting(stream._follower, nets.inputs, nets.segments))
+            stream._steps += 1
+        made = iter(read_together(good[0][0]._core, waiting, good[0][0]._decode))
+        return [
+            stream.push(sample) if values is None else stream._answer(next(made))
+            for stream, sample, values in zip(streams, samples, read, strict=True)
+        ]
 
     def _taken(self, sample: Row) -> Answer:
+        return self._followed(self._finite(sample))
+
+    def _finite(self, sample: Row) -> Floats:
         values = self._values(sample)
-        if not np.isfinite(values).all():
+        if not all(map(math.isfinite, values)):
             raise BadSample(f"expected finite numbers, got {values.tolist()}")
-        self._append(values)
-        return self.forecast()
+        return values
 
     def _missed(self, sample: Row) -> Answer:
         """What is no number is missing; the rest of the row, and its time, count."""
         values = self._values(sample)
-        self._append(np.where(np.isfinite(values), values, np.nan))
+        answer = self._followed(np.where(np.isfinite(values), values, np.nan))
         self._steps += 1
+        return answer
+
+    def _followed(self, values: Floats) -> Answer:
+        self._position += 1
+        self._follower.push(values, self._position)
         return self.forecast()
 
     def _restarted(self) -> Answer:
-        self._panel = replace(self._panel, starts=self._panel.starts + 1)  # the sample's time has passed
+        self._position += 1  # the sample's time has passed
         self.reset()
         return self._nothing()
 
     def forecast(self) -> Answer:
         """The forecast after the rows so far. Raises: TaskError where there are none."""
-        if not self.rows:
+        follower = self._follower
+        if not follower.rows:
             raise TaskError("forecast: no sample was pushed yet")
-        lines = Lines(self._panel)
-        cut = Cut(np.arange(lines.count, dtype=np.int64), lines.lengths)
-        made = (
-            self._running.forecasts(self._levels) if self._running is not None else self._core.forecasts(lines, cut, self._levels)
-        )
-        times = self._panel.times(0, self.rows, self._core.plan.horizon)
-        return Answer(times, made.point, made.lo, made.hi)
+        return self._answer(self._core.from_outputs(follower.outputs, follower.scale, self._decode))
+
+    def _answer(self, made: Forecasts) -> Answer:
+        return Answer(self._ahead(), made.point, made.lo, made.hi)
+
+    def _ahead(self) -> np.ndarray:
+        """(F,) the times of the horizon."""
+        return self._times.at(self._position, self._core.plan.horizon).copy()
 
     def _nothing(self) -> Answer:
         """The answer of a stream without a sample: NaN."""
-        shape = (self._panel.target.shape[1], self._core.plan.horizon)
+        shape = (len(self._names), self._core.plan.horizon)
         ends = {level: np.full(shape, np.nan) for level in self._levels}
-        return Answer(self._panel.times(0, self.rows, shape[1]), np.full(shape, np.nan), ends, dict(ends))
+        return Answer(self._ahead(), np.full(shape, np.nan), ends, dict(ends))
+
+    def _new(self) -> WindowFollower | RunningFollower:
+        kind = RunningFollower if self._core.plan.scaling == "running" else WindowFollower
+        return kind(self._about, len(self._names))
 
     def _blank(self) -> None:
         """Forget every row; the clock goes on."""
-        self._panel = _without_history(self._panel)
-        self._running = _Running(self._core, self._panel) if self._running is not None else None
+        self._follower = self._new()
 
     def _copied(self) -> None:
-        self._running = None if self._running is None else self._running.copy()
+        self._follower, self._times = self._follower.copy(), Ahead(self._about.clock.times)
 
     def _fields(self) -> tuple[Field, ...]:
-        target = self._panel.target
-        rows = Field("target", target.dtype.newbyteorder("<").str, (None, target.shape[1]), finite=False)
-        return (rows, Field("starts", "<i8", (1,)), *(self._running.fields() if self._running is not None else ()))
+        rows = Field("target", self._dtype.newbyteorder("<").str, (None, len(self._names)), finite=False)
+        return (rows, Field("starts", "<i8", (1,)), *self._follower.fields())
 
     def _held(self) -> Arrays:
-        own = {"target": self._panel.target, "starts": np.asarray(self._panel.starts, np.int64)}
-        return {**own, **(self._running.held() if self._running is not None else {})}
+        target = self._follower.target.astype(self._dtype)
+        return {"target": target, "starts": np.array([self._position - len(target)]), **self._follower.held()}
 
     def _hold(self, arrays: Arrays) -> None:
-        target = np.asarray(arrays["target"], self._panel.target.dtype)
+        target = np.asarray(arrays["target"], self._dtype).astype(np.float64)
         if np.isinf(target).any():
             raise ValueError("its rows hold Inf")
-        if abs(int(np.asarray(arrays["starts"])[0])) > MOST_START:
+        start = int(np.asarray(arrays["starts"])[0])
+        if abs(start) > MOST_START:
             raise ValueError("its clock is beyond any")
-        panel = _with_rows(replace(self._panel, starts=np.asarray(arrays["starts"], self._panel.starts.dtype)), target)
-        panel.times(0, len(target), self._core.plan.horizon)  # raises where no clock reaches that far
-        if self._running is not None:
-            self._running = _Running.of(self._core, panel, arrays)
-        self._panel = panel
+        position = start + len(target)
+        self._about.clock.times(position + np.arange(self._core.plan.horizon))  # raises where no clock reaches that far
+        self._follower, self._position = self._follower.restored(target, arrays, position), position
 
     def _values(self, row: float | Mapping[str, float] | npt.ArrayLike) -> Floats:
-        names = self._panel.schema.roles.target
+        names = self._names
         if isinstance(row, Mapping):
             unknown = [k for k in row if k not in names]
             if unknown or len(row) != len(names):
@@ -177,150 +214,15 @@ class ForecastStream(ModelStream[Row, Answer]):
             raise DataError(
                 f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched"
             )
+        if self._dtype != np.float64:  # numbers are kept as the model's data are
+            with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
+                values = values.astype(self._dtype).astype(np.float64)
         return values
-
-    def _append(self, values: Floats) -> None:
-        target = np.concatenate([self._panel.target, values[None].astype(self._panel.target.dtype)])
-        grown = _with_rows(self._panel, target)
-        self._panel = tail(grown, self._reach()) if len(target) > 2 * self._reach() else grown
-        if self._running is not None:
-            self._running.push(self._panel)
-
-    def _reach(self) -> int:
-        plan = self._core.plan
-        return max(plan.segment if plan.scaling == "running" else plan.lookback, *plan.bases)
-
-
-@final
-class _Running:
-    """The carried state of running scaling: statistics, and a recurrent state for each phase of the segment."""
-
-    def __init__(self, core: Core, panel: Panel) -> None:
-        self._core = core
-        self._lines = panel.target.shape[1]
-        self._scale = RunningScale(self._lines, core.plan.lookback)
-        self._states = [[net.initial_state(self._lines) for _ in range(core.plan.segment)] for net in core.nets]
-        self._seen = 0
-        self._outputs: list[dict[str, npt.NDArray[np.floating]]] = []
-        self._at = Scale(np.zeros(self._lines), np.ones(self._lines))
-        self._before = self._now(0)
-        for row in range(len(panel.target)):
-            self.push(_with_rows(panel, panel.target[: row + 1]))
-
-    @classmethod
-    def of(cls, core: Core, panel: Panel, arrays: Arrays) -> _Running:
-        """As it was when `held` was called. Raises: ValueError where the parts do not fit."""
-        made = cls(core, _without_history(panel))
-        seen, scale, states = int(np.asarray(arrays["seen"])[0]), np.asarray(arrays["scale"], np.float64), arrays["states"]
-        if seen < 0 or (scale[[0, 2]] < 0).any():
-            raise ValueError("its counts are below 0")
-        made._scale.count, made._scale.mean, made._scale.deviation = (np.array(part) for part in scale)
-        made._states = [[np.array(phase) for phase in net] for net in np.asarray(states, made._states[0][0].dtype)]
-        made._seen = seen
-        if bool(np.asarray(arrays["pushed"])[0]):
-            if not len(panel.target):
-                raise ValueError("it has no rows")
-            made.push(panel)
-        return made
-
-    def fields(self) -> tuple[Field, ...]:
-        """What a snapshot holds: the state before the last push, which is made again from its row."""
-        kept = self._states[0][0]
-        shape = (len(self._states), self._core.plan.segment, *kept.shape)
-        own = (Field("seen", "<i8", (1,)), Field("pushed", "|u1", (1,)), Field("scale", "<f8", (3, self._lines)))
-        return (*own, Field("states", kept.dtype.newbyteorder("<").str, shape))
-
-    def held(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The fields' arrays."""
-        seen, scale, phase, states = self._before
-        nets = [[*own] for own in self._states]
-        for own, before in zip(nets, states, strict=True):
-            own[phase] = before
-        pushed = self._seen > seen
-        return {
-            "seen": np.array([seen]), "pushed": np.array([pushed], np.uint8), "scale": np.stack(scale),
-            "states": np.stack([np.stack(own) for own in nets]),
-        }  # fmt: skip
-
-    def _now(self, phase: int) -> _Before:
-        s = self._scale
-        return self._seen, (s.count, s.mean, s.deviation), phase, [states[phase] for states in self._states]
-
-    def push(self, panel: Panel) -> None:
-        """Take the last row of `panel` in: statistics, then one segment through every net's state of this phase."""
-        plan = self._core.plan
-        self._before = self._now((self._seen + 1) % plan.segment)
-        self._scale.update(panel.target[-1].astype(np.float64))
-        self._seen += 1
-        self._at = self._scale.scale()
-        lines = Lines(panel)
-        cut = Cut(np.arange(self._lines, dtype=np.int64), lines.lengths)
-        windows = FrontEnd.stepping(plan, lines, self._at, self._core.ids).windows(cut, limit=plan.segment)
-        phase = self._seen % plan.segment
-        self._outputs = []
-        for net, states in zip(self._core.nets, self._states, strict=True):
-            outputs, state = net.run(windows.inputs, states[phase], windows.lengths)
-            states[phase] = _encoder_only(net.spec.state(), state)
-            self._outputs.append(outputs)
-
-    def forecasts(self, levels: tuple[float, ...]) -> Forecasts:
-        """The forecast after the last push."""
-        return self._core.from_outputs(self._outputs, self._at, levels)
-
-    def copy(self) -> _Running:
-        """Independent statistics and states; states are never changed in place."""
-        twin = _Running.__new__(_Running)
-        twin.__dict__.update(self.__dict__)
-        twin._scale = RunningScale(self._lines, self._scale.memory)
-        twin._scale.__dict__.update(self._scale.__dict__)
-        twin._states = [list(states) for states in self._states]
-        return twin
-
-
-def _encoder_only(layout: Mapping[str, tuple[int, ...]], state: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """The decoder starts anew at every forecast: only the encoder's state is carried."""
-    carried, start = state.copy(), 0
-    for name, shape in layout.items():
-        size = int(np.prod(shape))
-        if not name.startswith("encoder"):
-            carried[:, start : start + size] = 0.0
-        start += size
-    return carried
 
 
 def _one(panel: Panel, series: int) -> Panel:
-    """The history of one series alone."""
-    start = int(panel.offsets[series])
-    rows = slice(start, start + int(np.asarray(panel.lengths)[series]))
+    """The rows of one series alone; there are no covariates (see ForecastStream)."""
     return replace(
-        panel,
-        ids=(panel.ids[series],),
-        offsets=np.array([0, rows.stop - rows.start], np.int64),
-        starts=panel.starts[series : series + 1],
-        target=panel.target[rows],
-        elapsed=None if panel.elapsed is None else panel.elapsed[rows],
-        past=_cut(panel.past, rows),
-        future=_cut(panel.future, rows),
-        static=_cut(panel.static, slice(series, series + 1)),
-        future_rows=np.zeros(1, np.int64),
-    )
-
-
-def _cut(group: Covariates, rows: slice) -> Covariates:
-    return replace(group, numbers=group.numbers[rows], codes=group.codes[rows])
-
-
-def _with_rows(panel: Panel, target: npt.NDArray[np.floating]) -> Panel:
-    """The same series with other rows of target; there are no covariates (see ForecastStream)."""
-    empty = {
-        name: replace(
-            getattr(panel, name), numbers=np.zeros((len(target), 0), np.float32), codes=np.zeros((len(target), 0), np.int16)
-        )
-        for name in ("past", "future")
-    }
-    return replace(panel, target=target, offsets=np.array([0, len(target)], np.int64), **empty)
-
-
-def _without_history(panel: Panel) -> Panel:
-    moved = panel.starts + np.asarray(panel.lengths)
-    return replace(_with_rows(panel, panel.target[:0]), starts=moved)
+        panel, ids=(panel.ids[series],), starts=panel.starts[series : series + 1], target=panel.series(series),
+        offsets=np.array([0, len(panel.series(series))], np.int64), future_rows=np.zeros(1, np.int64),
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, final
 
 import numpy as np
@@ -43,11 +43,38 @@ class NetworkStream(ModelStream[Step, Floats]):
         self._last = np.zeros(self._width, self._dtype)
         self._push = self._plan.bind(self._state)
 
+    @classmethod
+    def push_all(cls, streams: Sequence[NetworkStream], samples: Sequence[Step]) -> list[Floats]:
+        """All at once. A sample that a stream rejects is refused before any is stepped."""
+        read = cls._all_read(streams, samples, cls._step_of)
+        good = [(stream, step) for stream, step in zip(streams, read, strict=True) if step is not None]
+        if good:
+            plan = good[0][0]._plan
+            said = plan.step_rows(
+                [stream._state for stream, _ in good], {plan.net.spec.inputs[0].name: np.array([s for _, s in good])}
+            )
+            for row, (stream, step) in enumerate(good):
+                stream._follow(step) if said is None else stream._say(said[plan.net.spec.outputs[0]][row])
+                stream._steps += 1
+        return [
+            stream.push(sample) if step is None else stream._nothing()
+            for stream, sample, step in zip(streams, samples, read, strict=True)
+        ]
+
     def _taken(self, sample: Step) -> Floats:
-        spec = self._plan.net.spec
-        said = self._push({spec.inputs[0].name: self._code(sample) if self._codes else self._numbers(sample)})
-        self._last[:] = said[spec.outputs[0]]
+        self._follow(self._step_of(sample))
         return self._nothing()
+
+    def _step_of(self, sample: Step) -> Floats | tuple[int]:
+        """What the network reads."""
+        return self._code(sample) if self._codes else self._numbers(sample)
+
+    def _follow(self, step: Floats | tuple[int]) -> None:
+        spec = self._plan.net.spec
+        self._say(self._push({spec.inputs[0].name: step})[spec.outputs[0]])
+
+    def _say(self, output: Floats) -> None:
+        self._last[:] = output
 
     def _code(self, sample: Step) -> tuple[int]:
         if isinstance(sample, (bool, np.bool_)) or not isinstance(sample, (int, np.integer)):

@@ -21,6 +21,7 @@ from tidegate.runtime.snapshot import Field, Schema
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 S = TypeVar("S")  # a sample as it is pushed
 A = TypeVar("A")  # the answer
+R = TypeVar("R")  # a sample that was read
 T = TypeVar("T", bound="ModelStream[Any, Any]")  # Any: of whichever task
 
 
@@ -112,6 +113,21 @@ class ModelStream(ABC, Generic[S, A]):
     def push_all(cls: type[T], streams: Sequence[T], samples: Sequence[Any]) -> list[Any]:
         """A sample into each of different streams of one model; the answers of pushing each. A task may do it at once."""
         return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
+
+    @classmethod
+    @final
+    def _all_read(cls: type[T], streams: Sequence[T], samples: Sequence[Any], read: Callable[[T, Any], R]) -> list[R | None]:
+        """Each sample as its stream reads it; None for a bad one, which is held or resets. Raises: DataError for one that is
+        rejected, before any stream has changed."""
+        found: list[R | None] = []
+        for stream, sample in zip(streams, samples, strict=True):
+            try:
+                found.append(read(stream, sample))
+            except BadSample:
+                if stream.on_bad == "reject":
+                    stream.push(sample)  # which raises
+                found.append(None)
+        return found
 
     @final
     def reset(self) -> None:

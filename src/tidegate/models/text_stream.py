@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar, final
 
 import numpy as np
+import numpy.typing as npt
 
 from tidegate.data.vocabulary import Codes
 from tidegate.decode.labels import Floats, probabilities
@@ -84,24 +85,16 @@ class TextStream(ModelStream[str, Next]):
     @classmethod
     def push_all(cls, streams: Sequence[TextStream], samples: Sequence[str]) -> list[Next]:
         """All at once, token by token. A sample that a stream rejects is refused before any is stepped."""
-        pieces: list[str | None] = []
-        for stream, sample in zip(streams, samples, strict=True):
-            try:
-                pieces.append(readable(sample))
-            except BadSample:
-                if stream.on_bad == "reject":
-                    stream.push(sample)  # which raises
-                pieces.append(None)
+        pieces = cls._all_read(streams, samples, lambda _, sample: readable(sample))
         good = [(stream, stream._begun(piece)) for stream, piece in zip(streams, pieces, strict=True) if piece is not None]
-        for at in range(max((len(codes) for _, codes in good), default=0)):
-            together = [(stream, codes[at]) for stream, codes in good if at < len(codes)]
-            said = together[0][0]._plan.step_rows([stream._state for stream, _ in together], [code for _, code in together])
-            for row, (stream, code) in enumerate(together):
+        for together, codes in _in_step(good):
+            said = together[0]._plan.step_rows([stream._state for stream in together], {"tokens": codes[:, None]})
+            for row, (stream, code) in enumerate(zip(together, codes.tolist(), strict=True)):
                 stream._foreseen(code)
                 if said is None:
                     stream._read(code)
                 else:
-                    stream._logits[:] = said[row]
+                    stream._logits[:] = said["logits"][row]
         for stream, _ in good:
             stream._steps += 1
         return [
@@ -194,15 +187,38 @@ class ClassifyStream(ModelStream[str, Sorted]):
     def _bind(self) -> None:
         self._pushes = [plan.bind(state) for plan, state in zip(self._plans, self._states, strict=True)]
 
+    @classmethod
+    def push_all(cls, streams: Sequence[ClassifyStream], samples: Sequence[str]) -> list[Sorted]:
+        """All at once, token by token. A sample that a stream rejects is refused before any is stepped."""
+        pieces = cls._all_read(streams, samples, lambda _, sample: readable(sample))
+        good = [(stream, stream._begun(piece)) for stream, piece in zip(streams, pieces, strict=True) if piece is not None]
+        for together, codes in _in_step(good):
+            for k, plan in enumerate(together[0]._plans):
+                said = plan.step_rows([stream._states[k] for stream in together], {"tokens": codes[:, None]})
+                for row, (stream, code) in enumerate(zip(together, codes.tolist(), strict=True)):
+                    own = stream._pushes[k]({"tokens": (code,)})["logits"] if said is None else said["logits"][row]
+                    stream._logits[k][0] = own
+        for stream, _ in good:
+            stream._steps += 1
+        answers = iter(_sorted([stream for stream, _ in good]))
+        return [
+            stream.push(sample) if piece is None else next(answers)
+            for stream, sample, piece in zip(streams, samples, pieces, strict=True)
+        ]
+
     def _taken(self, sample: str) -> Sorted:
-        tokens = self._core.tokenizer.cut(readable(sample))[: max(0, self._core.options.max_tokens - self._read)]
-        for code in self._codes(tokens):
+        for code in self._begun(readable(sample)):
             for logits, push in zip(self._logits, self._pushes, strict=True):
                 logits[0] = push({"tokens": (code,)})["logits"]
+        return self._nothing()
+
+    def _begun(self, piece: str) -> list[int]:
+        """The codes of a piece, which begins here."""
+        tokens = self._core.tokenizer.cut(piece)[: max(0, self._core.options.max_tokens - self._read)]
         self._read += len(tokens)
         if self._counts:
             self._tokens += tokens
-        return self._nothing()
+        return self._codes(tokens)
 
     @property
     def between(self) -> str:
@@ -214,10 +230,7 @@ class ClassifyStream(ModelStream[str, Sorted]):
         return [int(code) for code in found]
 
     def _nothing(self) -> Sorted:
-        linear = self._core.linear
-        added = linear.share * linear.logs([self._tokens]) if linear is not None and self._counts else 0.0
-        p = probabilities([own + added for own in self._logits], self._core.temperature)[0]
-        return Sorted(self._core.classes[int(p.argmax())], float(p.max()), p)
+        return _sorted([self])[0]
 
     def _fields(self) -> tuple[Field, ...]:
         nets = [Field(f"net{k}.{f.name}", f.dtype, f.shape) for k, plan in enumerate(self._plans) for f in plan.fields]
@@ -243,6 +256,27 @@ class ClassifyStream(ModelStream[str, Sorted]):
         self._states = [{name: value.copy() for name, value in state.items()} for state in self._states]
         self._logits, self._tokens = [own.copy() for own in self._logits], list(self._tokens)
         self._bind()
+
+
+Text = TypeVar("Text", TextStream, ClassifyStream)
+
+
+def _in_step(begun: Sequence[tuple[Text, list[int]]]) -> Iterator[tuple[list[Text], npt.NDArray[np.int64]]]:
+    """The streams that have a code left, and those codes: the first of each, then the second, ..."""
+    for at in range(max((len(codes) for _, codes in begun), default=0)):
+        together = [(stream, codes[at]) for stream, codes in begun if at < len(codes)]
+        yield [stream for stream, _ in together], np.array([code for _, code in together], np.int64)
+
+
+def _sorted(streams: Sequence[ClassifyStream]) -> list[Sorted]:
+    """What streams of one model say."""
+    if not streams:
+        return []
+    core, linear = streams[0]._core, streams[0]._core.linear
+    added = linear.share * linear.logs([s._tokens for s in streams]) if linear is not None and streams[0]._counts else 0.0
+    logits = [np.concatenate([stream._logits[k] for stream in streams]) + added for k in range(len(core.nets))]
+    p = probabilities(logits, core.temperature)
+    return [Sorted(core.classes[best], float(own[best]), own) for best, own in zip(p.argmax(1).tolist(), p, strict=True)]
 
 
 __all__ = ["ClassifyStream", "Next", "Sorted", "TextStream", "readable"]

@@ -95,7 +95,7 @@ def _forecaster(model: Model) -> dict[str, Export]:
 
     def expected(nets: Sequence[Arrays], scale: Scale) -> dict[str, npt.NDArray[np.float64]]:
         own = [{name: np.asarray(net[name], np.float32) for name in ("raw", "base")} for net in nets]
-        found = core.from_outputs(own, scale, tuple(factors))
+        found = core.from_outputs(own, scale, core.decoder(tuple(factors)))
         ends = {n: np.stack([part[k] for k in factors], 2) for n, part in (("lo", found.lo), ("hi", found.hi)) if factors}
         return {"forecast": found.point, **ends}
 

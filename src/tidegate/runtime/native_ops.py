@@ -6,8 +6,8 @@ numbers and works on each alone. Never imports torch. runtime/ops.py is the read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import final
 
 import numpy as np
@@ -174,21 +174,33 @@ class _Layer:
 
     def forward(self, x: Array, lengths: Array | None, start: Mapping[str, Array], ends: Mapping[str, Array]) -> Array:
         """(B, T, I) -> (B, T, D*H); `ends`, (D, B, H) a part, are filled in. Raises: ShapeError."""
+        if x.strides[2] != x.itemsize or x.strides[0] % x.itemsize or x.strides[1] % x.itemsize or not x.flags.aligned:
+            x = np.ascontiguousarray(x)
+        call, y = self.prepared(x, lengths, start, ends)
+        if len(x):
+            call()
+        return y
+
+    def prepared(
+        self, x: Array, lengths: Array | None, start: Mapping[str, Array], ends: Mapping[str, Array]
+    ) -> tuple[Callable[[], None], Array]:
+        """What walks over these arrays whenever it is called, and y, which must be kept as long: x has the numbers of a step side
+        by side, the others are dense. Raises: ShapeError."""
         batch, steps, size = x.shape
         if size != self.input_size:
             raise ShapeError(f"x: expected (B, T, {self.input_size}), got {x.shape}")
         if lengths is not None and lengths.shape != (batch,):
             raise ShapeError(f"lengths: expected ({batch},), got {lengths.shape}")
-        if x.strides[2] != x.itemsize or x.strides[0] % x.itemsize or x.strides[1] % x.itemsize or not x.flags.aligned:
-            x = np.ascontiguousarray(x)
         y = np.empty((batch, steps, self.directions * self.hidden_size), self.dtype)
-        if not batch:
-            return y
         source = (address(x), x.strides[0] // x.itemsize, x.strides[1] // x.itemsize)
         states = _place(start.get("h")), _place(start.get("c"))
         call = self._call((batch, steps), _place(lengths), source, self._no_weights, states)
-        self._packed.forward(call, address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
-        return y
+        to = (address(y), steps * y.shape[2], y.shape[2], address(ends["h"]), _place(ends.get("c")))
+
+        def walk(_held: object = (x, lengths, start, ends)) -> None:
+            self._packed.forward(call, *to)
+
+        return walk, y
 
     def _call(
         self, extent: tuple[int, int], lengths: int, x: tuple[int, int, int], weights: tuple[int, ...], states: tuple[int, int]
@@ -212,6 +224,31 @@ def single_steps(
         made = native.Stack(layers, vectors, None if linear is None else ops._packed_linear(*linear))
         found = ops._stacks.setdefault(key, (vectors, linear, made))
     return found[2]
+
+
+def prepared_linear(ops: NativeOps, weight: Array, bias: Array | None) -> native.PackedLinear:
+    """A linear layer laid out, once for all who ask with these very arrays, which are the net's own."""
+    return ops._packed_linear(weight, bias)
+
+
+def prepared_recurrent(
+    ops: NativeOps, block: Recurrent, weights: Mapping[str, Array], x: Array, state: Mapping[str, Array]
+) -> tuple[list[Callable[[], None]], Array]:
+    """Calls that walk a block in one direction over arrays that stay, and its output, which they overwrite.
+
+    Args:  x: (B, T, I) dense, of the weights' dtype. state: (L, B, H) dense a part, stepped in place.
+    """
+    if x.shape[:2] == (1, 1):
+        y = np.empty((1, 1, block.hidden_size), x.dtype)
+        step = single_steps(ops, block, weights).stepper(state["h"], state.get("c"), y)
+        return [partial(step, address(x))], y
+    calls: list[Callable[[], None]] = []
+    for index, layer in enumerate(ops._layers(block, weights)):
+        start = {part: value[index : index + 1] for part, value in state.items()}
+        ends = {part: np.empty_like(value) for part, value in start.items()}
+        call, x = layer.prepared(x, None, start, ends)
+        calls += [call, *(partial(np.copyto, start[part], end) for part, end in ends.items())]
+    return calls, x
 
 
 def _layers_of(

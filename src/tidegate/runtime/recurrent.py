@@ -170,29 +170,34 @@ class Recurrent:
         y = self._output(out, (len(streams), self.hidden_size))
         if any(not isinstance(one, LayerStream) or one._layer is not self for one in streams):
             raise ConfigError("streams: expected streams of this layer, got others; step each with the layer that made it")
-        if len(set(map(id, streams))) != len(streams):
-            raise ConfigError("streams: expected different streams, got one twice; step it once, then again")
-        bad: list[int] = np.flatnonzero(~np.isfinite(given).all(1)).tolist()
-        for k in bad:
-            if streams[k]._policy == "reject":
-                raise _refused(given[k], f"step_many: row {k}")
-        if not bad:
-            self._step_all([one._core for one in streams], given, y)
-            return y
-        good: list[int] = np.flatnonzero(np.isfinite(given).all(1)).tolist()
-        rows = np.empty((len(good), self.hidden_size), self._dtype)
-        self._step_all([streams[k]._core for k in good], given[good], rows)
-        y[good] = rows
-        for k in bad:
-            y[k] = streams[k].step(given[k])
+        if self._stack is not None:
+            try:  # the core refuses streams given twice, and NaN and Inf, before it steps any
+                native.require().step_many([one._core for one in streams], given, y)
+            except ValueError:
+                self._step_some(streams, given, y)
+        else:
+            self._step_some(streams, given, y)
         return y
 
-    def _step_all(self, cores: list[Any], x: Floats, y: Floats) -> None:
+    def _step_some(self, streams: Sequence[LayerStream], x: Floats, y: Floats) -> None:
+        """Where not all can be stepped at once: bad samples follow the policies, the others are stepped."""
+        if len(set(map(id, streams))) != len(streams):
+            raise ConfigError("streams: expected different streams, got one twice; step it once, then again")
+        sound = np.isfinite(x).all(1)
+        for k in np.flatnonzero(~sound).tolist():
+            if streams[k]._policy == "reject":
+                raise _refused(x[k], f"step_many: row {k}")
+        for k in np.flatnonzero(~sound).tolist():
+            y[k] = streams[k].step(x[k])
+        rows = np.flatnonzero(sound)
+        said = np.empty((len(rows), self.hidden_size), self._dtype)
+        cores = [streams[k]._core for k in rows.tolist()]
         if self._stack is not None:
-            native.require().step_many(cores, x, y)
-            return
-        for core, row, to in zip(cores, x, y, strict=True):
-            to[:] = core.step(row, None)
+            native.require().step_many(cores, x[rows], said)
+        else:
+            for core, row, to in zip(cores, x[rows], said, strict=True):
+                to[:] = core.step(row, None)
+        y[rows] = said
 
     def _stacked(self, arrays: Mapping[str, Floats]) -> native.Stack | None:
         """What steps on the core; None for NumPy, and for two directions."""

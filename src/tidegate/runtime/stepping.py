@@ -97,17 +97,50 @@ class Plan:
 
         return push
 
-    def step_rows(self, states: Sequence[State], codes: Sequence[int]) -> Floats | None:
-        """One code into each of many different states at once, for a net that is one call of the core; None for any other.
+    def step_rows(self, states: Sequence[State], inputs: Mapping[str, Any]) -> Values | None:
+        """One step into each of many different states at once, on the core; None without it.
 
-        Returns: (N, V) logits, of the same bits as pushing each.
+        Args:  inputs: (N, size) numbers of the net's dtype, or codes, a port; not checked.
+        Returns: (N, C) outputs, of the same bits as pushing each.
         """
-        if self._chain is None:
+        if not isinstance(self.net.ops, NativeOps):
             return None
-        _, read, out = self._chain
-        y = np.empty((len(states), out.output_size), self._dtype)
+        if self._chain is not None:
+            _, read, out = self._chain
+            return {
+                out.name: self._rows(self._stack(), read, states, inputs[self.net.spec.inputs[0].name][:, 0], out.output_size)
+            }
+        values: Values = dict(inputs)
+        for block in self.net.spec.blocks:
+            values[block.name] = self._many(block, values, states)
+        return {name: values[name] for name in self.net.spec.outputs}
+
+    def _many(self, block: Block, values: Values, states: Sequence[State]) -> Array:
+        """One block of one step of many rows, (N, C)."""
+        x, ops, weights = values[block.inputs[0]], self.net.ops, self.net.weights
+        assert isinstance(ops, NativeOps)
+        if isinstance(block, Recurrent):
+            own = {n: weights[f"{block.name}.{n}"] for n in block.parameters()}
+            return self._rows(single_steps(ops, block, own), block, states, x, block.hidden_size)
+        if isinstance(block, Embed):
+            return np.asarray(weights[weight_name(block, "weight")][x[:, block.column]])
+        if isinstance(block, (Dropout, Last, Crf)):
+            return np.asarray(x)
+        if not isinstance(block, Pool):
+            said = self._forward(block, [graph.Value(values[name][:, None]) for name in block.inputs])
+            return said.reshape(len(said), -1)
+        said = np.empty_like(x)
+        for row, state in enumerate(states):
+            one = {block.inputs[0]: x[row]}
+            self._call(block, state)(one)
+            said[row] = one[block.name]
+        return said
+
+    def _rows(self, stack: native.Stack, read: Recurrent, states: Sequence[State], given: Any, size: int) -> Array:
+        """A step of every row's recurrent state, (N, size)."""
+        y = np.empty((len(states), size), self._dtype)
         held = [(state[f"{read.name}.h"], state.get(f"{read.name}.c")) for state in states]
-        native.step_codes(self._stack(), held, np.array(codes, np.int64), y)
+        native.step_rows(stack, held, np.ascontiguousarray(given), y)
         return y
 
     def _stack(self) -> native.Stack:
@@ -165,14 +198,16 @@ class Plan:
 
     def _by_itself(self, block: Block) -> Call:
         """A block without weights that follow a state: as the graph runs it, over one step."""
-        own = {n: self.net.weights[weight_name(block, n)] for n in block_parameters(block)}
-        ops, forward = self.net.ops, graph.forward_of(block)
 
         def call(values: Values) -> None:
-            ran = forward(ops, block, own, [graph.Value(values[name][None, None]) for name in block.inputs])
-            values[block.name] = np.asarray(ran.x)[0, 0]
+            values[block.name] = self._forward(block, [graph.Value(values[name][None, None]) for name in block.inputs])[0, 0]
 
         return call
+
+    def _forward(self, block: Block, sources: list[graph.Value]) -> Array:
+        """As the graph runs it."""
+        own = {n: self.net.weights[weight_name(block, n)] for n in block_parameters(block)}
+        return np.asarray(graph.forward_of(block)(self.net.ops, block, own, sources).x)
 
     def _recurrent(self, block: Recurrent, state: State) -> Call:
         ops, name, source = self.net.ops, block.name, block.inputs[0]

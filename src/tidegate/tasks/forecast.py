@@ -461,10 +461,13 @@ def quantile_grid(
 ) -> Floats:
     """(B, F, len(p)) quantiles in the data's units, from the net's outputs, never decreasing in p."""
     loc, unit = scale.loc[:, None, None], scale.unit[:, None, None]
-    given: Floats = raw[:, : plan.horizon].astype(np.float64)
-    centre: Floats = base[:, : plan.horizon, 0].astype(np.float64)
+    raw, base = raw[:, : plan.horizon], base[:, : plan.horizon]
     if plan.output == "quantile":
-        return loc + unit * q.at_levels(given + centre[..., None], plan.quantiles, p)
+        found = unit * q.at_levels(np.add(raw, base, dtype=np.float64), plan.quantiles, p)
+        found += loc
+        return found
+    given: Floats = raw.astype(np.float64)
+    centre: Floats = base[..., 0].astype(np.float64)
     mean = given[..., 0] + centre
     if plan.output == "point":
         return np.repeat(loc + unit * mean[..., None], len(p), axis=-1)

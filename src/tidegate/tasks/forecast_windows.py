@@ -7,7 +7,6 @@ Training, prediction and streaming all come through here, so that what is valida
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -42,19 +41,11 @@ class FrontEnd:
     def __init__(self, plan: Plan, lines: Lines, *, ids: Sequence[str | int] = (), whole: bool = False) -> None:
         self.plan = plan
         self.lines = lines
-        self._codes = _identity_codes(plan, lines, ids)
+        self._codes = identity_codes(plan, lines.panel.ids, lines.targets, ids)
         self._whole = whole  # running scaling: read from the first row, as a stream does
         self._running: RunningScales | None = None
-        self._now: Scale | None = None
         if plan.scaling == "running":
             self._running = running_scales(lines, plan.lookback)
-
-    @classmethod
-    def stepping(cls, plan: Plan, lines: Lines, now: Scale, ids: Sequence[str | int]) -> FrontEnd:
-        """Windows of the newest segment alone, at the running scale `now`, (lines,) each: what a stream reads at a push."""
-        front = cls(replace(plan, scaling="window"), lines, ids=ids)
-        front.plan, front._now = plan, now
-        return front
 
     def windows(self, cut: Cut, known: Known | None = None, *, limit: int | None = None) -> Windows:
         """The arrays of each window, of at most `limit` steps of history; history after the cutoff is never read."""
@@ -74,12 +65,10 @@ class FrontEnd:
         """Scaled values of the horizon and their weights (0 = missing), (B, F) each; rows at or after `until` count as
         missing."""
         y = self.lines.values(cut, 0, self.plan.horizon, until=until)
-        return _scaled(y, scale)
+        return scaled(y, scale)
 
     def scale(self, cut: Cut) -> Scale:
         """loc and unit of each window."""
-        if self._now is not None:
-            return self._now
         if self._running is None:
             return self._with_older(cut, window_scale(self.lines.values(cut, -self.plan.lookback, self.plan.lookback)))
         return self._running.at(cut.lines, cut.cutoffs)
@@ -124,7 +113,7 @@ class FrontEnd:
     def _past(self, cut: Cut, scale: Scale, count: int) -> npt.NDArray[np.float32]:
         plan, panel = self.plan, self.lines.panel
         y = self.lines.values(cut, -count, count)
-        z, observed = _scaled(y, self._segment_scales(cut, scale, count))
+        z, observed = scaled(y, self._segment_scales(cut, scale, count))
         parts = [z[..., None], observed[..., None]]
         if plan.uneven:
             parts.append(self._gaps(cut, -count, count)[..., None])
@@ -146,7 +135,7 @@ class FrontEnd:
         """(B, steps, 2J): the naive candidates of every step of the horizon, scaled, 0 where unknown; then their masks."""
         reach = max(max(self.plan.bases), 1)
         y = self.lines.values(cut, -reach, reach)
-        z, observed = _scaled(y, Scale(scale.loc[:, None], scale.unit[:, None]))
+        z, observed = scaled(y, Scale(scale.loc[:, None], scale.unit[:, None]))
         h = np.arange(steps)
         values, masks = [], []
         for lag in self.plan.bases:
@@ -154,7 +143,7 @@ class FrontEnd:
                 values.append(np.zeros((len(z), steps), np.float32))
                 masks.append(np.ones((len(z), steps), np.float32))
             else:
-                at = reach + h - (h // lag + 1) * lag
+                at = reach + candidate_places(lag, h)
                 values.append(z[:, at])
                 masks.append(observed[:, at])
         return np.stack([*values, *masks], axis=-1)
@@ -204,9 +193,7 @@ class FrontEnd:
 
     def _static(self, cut: Cut, scale: Scale) -> npt.NDArray[np.float32]:
         """(B, channels): the level in units of scale and whether anything was seen, then static covariates."""
-        seen = ~np.isnan(scale.loc)
-        level = np.arcsinh(np.where(seen, scale.loc, 0.0) / scale.unit) / 5.0
-        parts = [level[:, None], seen[:, None]]
+        parts: list[npt.NDArray[np.generic]] = [part[:, None] for part in level_channels(scale)]
         group = self.lines.panel.static
         if self.plan.static_numbers or self.plan.static_levels:
             series = self.lines.series(cut.lines)
@@ -218,7 +205,7 @@ class FrontEnd:
         plan, count = self.plan, self.plan.lookback
         total, reach = count + plan.horizon, max(self.plan.bases)
         y = self.lines.values(cut, -count - reach, total + reach, until=None)
-        z, observed = _scaled(y, Scale(scale.loc[:, None], scale.unit[:, None]))
+        z, observed = scaled(y, Scale(scale.loc[:, None], scale.unit[:, None]))
         at = reach + np.arange(total)
         values = [z[:, at - lag] if lag else np.zeros((len(z), total), np.float32) for lag in plan.bases]
         masks = [observed[:, at - lag] if lag else np.ones((len(z), total), np.float32) for lag in plan.bases]
@@ -236,24 +223,49 @@ class FrontEnd:
         return np.concatenate(parts, axis=-1)
 
 
-def _identity_codes(plan: Plan, lines: Lines, ids: Sequence[str | int]) -> Ints:
-    """The learnt vector of each line: 1 + its place among the training lines `ids` x targets, 0 for a series that training did
-    not see."""
+def identity_codes(plan: Plan, series: Sequence[str | int], targets: int, known: Sequence[str | int]) -> Ints:
+    """The learnt vector of each line of `series` x targets: 1 + its place among the training lines `known` x targets, 0 for a
+    series that training did not see."""
     if not plan.known_lines:
-        return np.zeros(lines.count, np.int64)
-    place = {name: i for i, name in enumerate(ids)}
-    series = np.array([place.get(name, -1) for name in lines.panel.ids], np.int64)
-    codes = series[:, None] * lines.targets + np.arange(lines.targets) + 1
-    return np.where(series[:, None] < 0, 0, codes).reshape(-1)
+        return np.zeros(len(series) * targets, np.int64)
+    place = {name: i for i, name in enumerate(known)}
+    found = np.array([place.get(name, -1) for name in series], np.int64)
+    codes = found[:, None] * targets + np.arange(targets) + 1
+    return np.where(found[:, None] < 0, 0, codes).reshape(-1)
 
 
-def _scaled(y: Floats, scale: Scale) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """z with 0 for missing, and the mask; loc and unit of shape (B,) or (B, T)."""
+def scaled(y: Floats, scale: Scale) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """z with 0 for missing, and the mask, (B, T) each; loc and unit of shape (B,) or (B, T)."""
     loc, unit = (s if s.ndim == 2 else s[:, None] for s in scale)
-    observed = ~np.isnan(y)
-    observed = observed & ~np.isnan(loc)  # no scale, no values: nothing was ever observed before the cutoff
-    z = np.clip(np.where(observed, y - np.where(np.isnan(loc), 0.0, loc), 0.0) / unit, -CLIP, CLIP)
-    return z.astype(np.float32), observed.astype(np.float32)
+    z, missing = standardised(y, loc, unit)
+    return z.astype(np.float32), (~missing).astype(np.float32)
+
+
+def standardised(y: Floats, loc: Floats, unit: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(y - loc) / unit, at most CLIP, 0 for missing; and what is missing: all of it where there is no scale, since nothing was
+    observed before."""
+    z = y - loc
+    missing = np.isnan(z)
+    z /= unit
+    np.maximum(z, -CLIP, out=z)
+    np.minimum(z, CLIP, out=z)
+    z[missing] = 0.0
+    return z, missing
+
+
+def level_channels(scale: Scale) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(B,) each: the level in units of scale, 0 where nothing was seen; and whether anything was."""
+    missing = np.isnan(scale.loc)
+    level = np.arcsinh(scale.loc / scale.unit) / 5.0
+    level[missing] = 0.0
+    return level, ~missing
+
+
+def candidate_places(lag: int, h: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Which row before the cutoff (-1: the last one) holds the value `lag` steps before step h of the horizon; where that is not
+    known yet, a whole number of lags earlier."""
+    place: npt.NDArray[np.int64] = h - (h // lag + 1) * lag
+    return place
 
 
 def _to_front(x: npt.NDArray[np.float32], lengths: Ints) -> npt.NDArray[np.float32]:
