@@ -120,7 +120,8 @@ def window_scale(y: Floats) -> Scale:
     loc = filled.sum(1) / count
     spread = np.where(observed, filled - loc[:, None], 0.0)
     unit = np.sqrt((spread * spread).sum(1) / count)
-    return Scale(np.where(observed.any(1), loc * peak, np.nan), np.maximum(unit, FLOOR) * peak)
+    unit = np.maximum(unit, FLOOR) * peak
+    return Scale(np.where(observed.any(1), loc * peak, np.nan), np.where(unit > 0, unit, 1.0))  # 0 of denormal values alone
 
 
 @final

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from tidegate.data.vocabulary import Tokenizer
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, shown
 from tidegate.runtime.predictor import Predictor
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}\Z")
@@ -33,8 +33,8 @@ class Deployed:
 
 def checked_name(name: str) -> str:
     """A prefix of every name in the exported file. Raises: ConfigError unless it is a short C name in lower or upper case."""
-    if not _NAME.match(name) or name.lower() == "tg":  # the prefix of what every header shares
+    if not isinstance(name, str) or not _NAME.match(name) or name.lower() == "tg":  # the prefix of what every header shares
         raise ConfigError(
-            f"name: expected a letter, then at most 30 letters, digits or underscores, got {name!r}; give another one (--name)"
+            f"name: expected a letter, then at most 30 letters, digits or underscores, got {shown(name)}; give another (--name)"
         )
     return name

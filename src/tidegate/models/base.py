@@ -22,6 +22,7 @@ from tidegate import format as container
 from tidegate.config import Plain
 from tidegate.errors import ConfigError, FormatError, TaskError, missing_extra, shown
 from tidegate.files import PathLike
+from tidegate.given import listed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -81,9 +82,12 @@ class Model(ABC):
     def step_many(self, streams: Sequence[ModelStream[Any, Any]], samples: Sequence[Any]) -> list[Any]:
         """A sample into each of many streams of this model: the answers of pushing each.
 
-        A language model steps them in one call of the core; other tasks one after the other.
+        A language model steps them in one call of the core; other tasks one after the other. Where one refuses its sample, all
+        stay as they were.
         Raises: ConfigError for a stream of another model, one that comes twice, or another number of samples; what `push` raises.
         """
+        streams = listed("streams", streams, "give the streams that stream() made, in a list")
+        samples = listed("samples", samples, "give a sample for each stream, in a list")
         if len(streams) != len(samples):
             raise ConfigError(f"samples: expected one for each of {len(streams)} streams, got {len(samples)}")
         if len(set(map(id, streams))) != len(streams):

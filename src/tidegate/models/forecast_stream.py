@@ -19,7 +19,8 @@ from tidegate.data.lines import Cut, Floats, Lines, RunningScale, Scale
 from tidegate.data.panel import Panel
 from tidegate.data.series import Covariates
 from tidegate.decode.quantiles import checked_levels
-from tidegate.errors import ConfigError, DataError, TaskError, nearest
+from tidegate.errors import ConfigError, DataError, TaskError, nearest, shown
+from tidegate.given import numbers
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_store import tail
 from tidegate.models.streams import Arrays, BadSample, ModelStream
@@ -64,6 +65,7 @@ class ForecastStream(ModelStream[Row, Answer]):
         super().__init__(f"forecast of {panel.ids[0]!r}", on_bad, fingerprint)
         self._core, self._levels = core, checked_levels(levels)
         self._panel = panel
+        self._most = float(np.finfo(panel.target.dtype).max) / 4  # differences of two such values are numbers
         self._running = _Running(core, panel) if core.plan.scaling == "running" else None
 
     @classmethod
@@ -71,8 +73,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         """From the end of a training series; with id None from nothing, or, where the data had no id column, from their end."""
         if id is None and panel.schema.id_kind != "none":
             return cls(core, replace(_without_history(_one(panel, 0)), ids=(UNNAMED,)), on_bad, fingerprint)
-        if id is not None and id not in panel.ids:
-            raise ConfigError(f"stream: no series {id!r}; {nearest(str(id), map(str, panel.ids))}")
+        if id is not None and (isinstance(id, bool) or not isinstance(id, (str, int)) or id not in panel.ids):
+            raise ConfigError(f"stream: no series {shown(id)}; {nearest(shown(id), map(str, panel.ids))}")
         return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), on_bad, fingerprint)
 
     @property
@@ -96,19 +98,20 @@ class ForecastStream(ModelStream[Row, Answer]):
 
     def _taken(self, sample: Row) -> Answer:
         values = self._values(sample)
-        if not np.isfinite(values).all():
-            raise BadSample(f"expected finite numbers, got {values.tolist()}")
+        if not (np.abs(values) <= self._most).all():
+            raise BadSample(f"expected finite numbers of at most {self._most:.2g}, got {shown(values.tolist())}")
         self._append(values)
         return self.forecast()
 
     def _missed(self, sample: Row) -> Answer:
         """What is no number is missing; the rest of the row, and its time, count."""
         values = self._values(sample)
-        self._append(np.where(np.isfinite(values), values, np.nan))
+        self._append(np.where(np.abs(values) <= self._most, values, np.nan))
         self._steps += 1
         return self.forecast()
 
     def _restarted(self) -> Answer:
+        self._check_clock()
         self._panel = replace(self._panel, starts=self._panel.starts + 1)  # the sample's time has passed
         self.reset()
         return self._nothing()
@@ -169,22 +172,26 @@ class ForecastStream(ModelStream[Row, Answer]):
                     f"push: expected the targets {', '.join(names)}, got {', '.join(map(str, row))}; the state is untouched"
                 )
             row = [row[name] for name in names]
-        try:
-            values = np.asarray(row, np.float64).reshape(-1)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"push: expected numbers, got {row!r}; the state is untouched") from error
+        said = f"{len(names)} numbers ({', '.join(names)})"
+        double, after = np.dtype(np.float64), "; the state is untouched"
+        given = numbers("push", row, double, error=DataError, expected=said, after=after, missing=True)
+        values: Floats = np.atleast_1d(given).astype(np.float64, copy=False)
         if values.shape != (len(names),):
-            raise DataError(
-                f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched"
-            )
+            raise DataError(f"push: expected {said}, got {' x '.join(map(str, values.shape))}; the state is untouched")
         return values
 
     def _append(self, values: Floats) -> None:
+        self._check_clock()
         target = np.concatenate([self._panel.target, values[None].astype(self._panel.target.dtype)])
         grown = _with_rows(self._panel, target)
         self._panel = tail(grown, self._reach()) if len(target) > 2 * self._reach() else grown
         if self._running is not None:
             self._running.push(self._panel)
+
+    def _check_clock(self) -> None:
+        """Raises: DataError where the forecast after one more sample has times that no clock holds."""
+        plan, now = self._core.plan, int(self._panel.starts[0]) + self.rows
+        self._panel.schema.clock.check_reach(now, now + 1 + plan.segment + plan.horizon)
 
     def _reach(self) -> int:
         plan = self._core.plan
