@@ -86,3 +86,34 @@ def test_models_that_cannot_stream_say_why():
     recursive = tg.Forecaster(horizon=3, decode="recursive", lookback=12, paths=5, **SMALL).fit(ys)
     with pytest.raises(tg.TaskError, match="recursive"):
         recursive.stream()
+
+
+CLOCKS = {
+    "hours": lambda n: np.datetime64("2261-12-31T00") - np.arange(n)[::-1] * np.timedelta64(1, "h"),
+    "days": lambda n: np.datetime64("2261-12-10") - np.arange(n)[::-1],
+    "months": lambda n: (np.datetime64("2260-06") - np.arange(n)[::-1]).astype("datetime64[D]"),
+    "business days": lambda n: np.busday_offset("2261-12-01", np.arange(1 - n, 1), roll="backward"),
+}
+
+
+@pytest.mark.parametrize("policy", ["reject", "hold", "reset"])
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_stream_ends_where_no_clock_goes(clock, policy):
+    """Times of 64 bits in nanoseconds end in 2262; beyond they would begin again in 1677."""
+    when = CLOCKS[clock](40).astype("datetime64[s]")
+    table = {"when": when, "y": np.sin(np.arange(40.0))}
+    model = tg.Forecaster(horizon=3, season=6, lookback=12, **{**SMALL, "steps": 2}).fit(table, target="y", time="when")
+    stream, last = model.stream(on_bad=policy), when[-1]
+    pushed = 0
+    with pytest.raises(tg.DataError, match="expected times from the year 1678 to 2261"):
+        for _ in range(100):
+            before = stream.snapshot()
+            times = stream.push(1.0).times
+            assert (times > last).all()
+            last, pushed = times[0], pushed + 1
+    assert pushed > 4
+    assert stream.snapshot() == before
+    with pytest.raises(tg.DataError):
+        stream.push(np.nan)
+    assert stream.snapshot() == before
+    assert model.stream(state=before).steps == pushed
