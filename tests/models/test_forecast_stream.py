@@ -103,17 +103,20 @@ def test_a_stream_ends_where_no_clock_goes(clock, policy):
     when = CLOCKS[clock](40).astype("datetime64[s]")
     table = {"when": when, "y": np.sin(np.arange(40.0))}
     model = tg.Forecaster(horizon=3, season=6, lookback=12, **{**SMALL, "steps": 2}).fit(table, target="y", time="when")
-    stream, last = model.stream(on_bad=policy), when[-1]
-    pushed = 0
-    with pytest.raises(tg.DataError, match="expected times from the year 1678 to 2261"):
+    stream, last, befores = model.stream(on_bad=policy), when[-1], []
+
+    def follow():
         for _ in range(100):
-            before = stream.snapshot()
+            befores.append(stream.snapshot())
             times = stream.push(1.0).times
-            assert (times > last).all()
-            last, pushed = times[0], pushed + 1
-    assert pushed > 4
-    assert stream.snapshot() == before
+            assert times[0] > last
+            assert (np.diff(times) > np.timedelta64(0)).all()
+
+    with pytest.raises(tg.DataError, match="expected times from the year 1678 to 2261"):
+        follow()
+    assert len(befores) > 5
+    assert stream.snapshot() == befores[-1]
     with pytest.raises(tg.DataError):
         stream.push(np.nan)
-    assert stream.snapshot() == before
-    assert model.stream(state=before).steps == pushed
+    assert stream.snapshot() == befores[-1]
+    assert model.stream(state=befores[-1]).steps == len(befores) - 1
