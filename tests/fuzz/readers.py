@@ -40,8 +40,8 @@ class Reader:
     """One reader of files that others wrote.
 
     Args:  seeds: the sound files that it starts from. read: what is under test. use: a small use of what was read, of a sample of
-           what is sound. share: of all inputs that this reader gets, relative to the others'. mutant: one altered file. used: share
-           of the sound inputs that are used too.
+           what is sound. share: of all inputs that this reader gets, relative to the others'. mutant: one altered file. used: the
+           share of the sound inputs that are used too.
     """
 
     name: str

@@ -18,6 +18,7 @@ from tests.fuzz.refit import refit
 from tests.fuzz.snapshots import streams_of
 from tidegate.errors import FormatError
 from tidegate.models.base import Model
+from tidegate.models.forecast_stream import ForecastStream
 from tidegate.models.network import Network
 from tidegate.models.streams import ModelStream
 from tidegate.models.tag_stream import TagStream
@@ -25,6 +26,18 @@ from tidegate.runtime.predictor import Predictor
 
 MOST_STEPS, MOST_ROWS = 2_000, 400  # that one push reads, of a window; that a stream begins with
 WORDS = ("Ann", "saw", "New", "York", "é", "a\0", "", "\ud800")
+TIMES = (
+    0,
+    1 << 62,
+    "",
+    "soon",
+    "2024-03-31",
+    "2022-07",
+    "2024-03-31 20:00",
+    "2024-04-13T00:00+02:00",
+    "1677-01-01",
+    "2261-12-31",
+)
 Stream = ModelStream[Any, Any]
 
 
@@ -64,7 +77,8 @@ def _follow(opened: Callable[..., Any], given: Sequence[object], rng: Random) ->
             raise AssertionError("a snapshot that its own model refuses") from error
         again = stream.copy()
     for sample in given[4:]:
-        said = [pushed(one, sample) for one in (stream, twin, again)]
+        time = rng.choice((None, None, *TIMES))
+        said = [pushed(one, sample, time) for one in (stream, twin, again)]
         assert said[0] == said[1] == said[2], "a copy goes another way"
     assert stream.snapshot() == twin.snapshot() == again.snapshot()
     if isinstance(stream, TagStream):
@@ -73,11 +87,14 @@ def _follow(opened: Callable[..., Any], given: Sequence[object], rng: Random) ->
     pushed(stream, given[0])
 
 
-def pushed(stream: Stream, sample: object) -> str:
-    """What came of a push: an answer, or an error, after which the stream is as it was."""
+def pushed(stream: Stream, sample: object, time: object = None) -> str:
+    """What came of a push: an answer, or an error, after which the stream is as it was. time: of a forecaster's sample."""
     before = stream.snapshot()
     try:
-        stream.push(sample)
+        if time is not None and isinstance(stream, ForecastStream):
+            stream.push_at(dict.fromkeys(stream.time_columns, time), sample)
+        else:
+            stream.push(sample)
     except tg.DataError as error:
         assert stream.snapshot() == before, "a refused sample changed the state"
         return type(error).__name__

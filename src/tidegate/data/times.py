@@ -285,6 +285,7 @@ class Clock:
         )  # fmt: skip
 
 
+OFF_GRID = "a time on the grid of {step}"
 OFF_GRID_REMEDY = "Give freq= (for instance freq='15min'), mend the time stamps, or use uneven=True."
 
 

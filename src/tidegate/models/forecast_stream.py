@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.data.lines import Cut, Floats, Lines, RunningScale, Scale
+from tidegate.data.moments import position_of
 from tidegate.data.panel import Panel
 from tidegate.data.series import Covariates
 from tidegate.decode.quantiles import checked_levels
@@ -30,6 +31,7 @@ from tidegate.tasks.forecast_windows import FrontEnd
 
 UNNAMED = "a series of no name"  # is no training series, so it has no learnt vector
 MOST_START = 1 << 40  # steps of a clock
+MOST_GAP = 1000  # steps that "hold" fills
 Fingerprint: TypeAlias = Callable[[], bytes]
 # of the running state before a push: samples seen, statistics, the phase that the push will change, its states
 _Before: TypeAlias = "tuple[int, tuple[Floats, Floats, Floats], int, list[npt.NDArray[np.floating]]]"
@@ -115,6 +117,50 @@ class ForecastStream(ModelStream[Row, Answer]):
         self._panel = replace(self._panel, starts=self._panel.starts + 1)  # the sample's time has passed
         self.reset()
         return self._nothing()
+
+    @property
+    def time_columns(self) -> tuple[str, ...]:
+        """The columns that told the time in training, in order; none where rows were counted."""
+        return self._panel.schema.roles.time
+
+    def push_at(self, time: Mapping[str, object], sample: Row) -> Answer:
+        """As `push`, of a sample whose time is told; it is compared with the clock. The first of a new series sets the clock.
+
+        Args:  time: what `time_columns` hold, as text, numbers or time stamps.
+        A time that is not the next step follows `on_bad`: "reject" is an error; "hold" counts the steps between as missing, at
+        most 1000; "reset" forgets the history and goes on from there. One that has passed, or stands between steps, is an error.
+        Raises: DataError, with the state untouched.
+        """
+        self._values(sample)
+        schema, now = self._panel.schema, int(self._panel.starts[0]) + self.rows
+        at, new = position_of(schema.clock, schema.roles.time, time), self._panel.ids[0] == UNNAMED and not self.rows
+        if at != now and not new:
+            self._check_gap(at, now)
+        before = self.copy()
+        try:
+            if at > now and self.on_bad == "hold" and not new:
+                for _ in range(at - now):
+                    self._append(np.full(len(self.targets), np.nan))
+                self._steps += at - now
+            elif at != now:
+                self._panel = replace(self._panel, starts=self._panel.starts + (at - now))
+                self.reset()
+            return self.push(sample)
+        except BaseException:  # Ctrl-C too
+            self.__dict__.update(before.__dict__)
+            raise
+
+    def _check_gap(self, at: int, now: int) -> None:
+        """Raises: DataError for a time that the policy does not allow."""
+        clock = self._panel.schema.clock
+        wanted, got = clock.text(clock.times(np.array([now, at])))
+        said = f"push: expected the time {wanted}, the next step, got {got}"
+        if at < now:
+            raise DataError(f"{said}, which has passed; the state is untouched. Leave out what comes twice or late")
+        if self.on_bad == "reject" or (self.on_bad == "hold" and at - now > MOST_GAP):
+            most = f" ('hold' fills at most {MOST_GAP})" if self.on_bad == "hold" else ""
+            remedy = "on_bad='hold' counts the steps between as missing, on_bad='reset' begins anew"
+            raise DataError(f"{said}, {clock.span(at - now)} on{most}; the state is untouched. {remedy}")
 
     def forecast(self) -> Answer:
         """The forecast after the rows so far. Raises: TaskError where there are none."""
