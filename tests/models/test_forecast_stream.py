@@ -216,8 +216,11 @@ def test_a_time_of_several_columns():
     stream.push_at({"day": "2024-01-03", "hour": "1"}, 1.0)
 
 
-def test_a_model_that_counted_rows_takes_no_times(model):
-    stream = model.stream("0")
+def test_a_model_that_counted_rows_takes_no_times():
+    model = tg.Forecaster(horizon=3, season=6, lookback=12, **{**SMALL, "steps": 2}).fit(
+        {"y": np.sin(np.arange(40.0))}, target="y"
+    )
+    stream = model.stream()
     before = stream.snapshot()
     for time in ({}, {"when": "2024-01-01"}):
         with pytest.raises(tg.DataError, match="rows were counted in training"):
