@@ -35,6 +35,8 @@ def numbers(
     objects that are real numbers count.
     Raises: `error` for text, bytes, complex numbers, times, objects, ragged lists.
     """
+    if type(values) is np.ndarray and values.dtype == dtype:  # the common case, of every step
+        return values
     try:
         if isinstance(values, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in values):
             values = np.ma.stack(values)
