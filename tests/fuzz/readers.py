@@ -185,7 +185,7 @@ READERS: tuple[Reader, ...] = (
     Reader("container", models, _read_container, _use_container, 6),
     Reader("spec", models, _read_spec, _use_spec, 2),
     Reader("model", models, _read_model, _use_model, 11),
-    Reader("stream", streamed, _read_model, streams.use, 2, streams.mutant, 1.0),
+    Reader("stream", streamed, _read_model, streams.use, 1, streams.mutant, 1.0),
     Reader("checkpoint", lambda: seeds("checkpoint"), checkpoints.read, checkpoints.use, 1),
     Reader("snapshot", snapshots.seeds, snapshots.read, snapshots.use, 2, snapshots.mutant),
 )

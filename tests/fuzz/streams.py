@@ -66,7 +66,7 @@ def use(model: object, rng: Random) -> None:
 def _follow(opened: Callable[..., Any], given: Sequence[object], rng: Random) -> None:
     policy = rng.choice(("reject", "hold", "reset"))
     stream = opened(on_bad=policy)
-    for sample in given[: rng.randint(0, 4)]:
+    for sample in given[: rng.randint(0, 3)]:
         pushed(stream, sample)
     body = stream.snapshot()
     twin = stream.copy()
@@ -76,7 +76,7 @@ def _follow(opened: Callable[..., Any], given: Sequence[object], rng: Random) ->
         if "finite" not in str(error) and "Inf" not in str(error):
             raise AssertionError("a snapshot that its own model refuses") from error
         again = stream.copy()
-    for sample in given[4:]:
+    for sample in given[3:]:
         time = rng.choice((None, None, *TIMES))
         said = [pushed(one, sample, time) for one in (stream, twin, again)]
         assert said[0] == said[1] == said[2], "a copy goes another way"
@@ -112,17 +112,17 @@ def _opened(model: Model, rng: Random) -> Callable[..., Any] | None:
 
 
 def samples(model: Model, rng: Random) -> list[object]:
-    """Eight samples, sound and unsound ones."""
+    """Six samples, sound and unsound ones."""
     if isinstance(model, tg.Forecaster):
         count = len(model._ready().panel.schema.roles.target)
-        return [[rng.choice((rng.gauss(5, 2), 0.0, -1e12, 1e300, float("nan"))) for _ in range(count)] for _ in range(8)]
+        return [[rng.choice((rng.gauss(5, 2), 0.0, -1e12, 1e300, float("nan"))) for _ in range(count)] for _ in range(6)]
     if isinstance(model, Network):
         codes, size = model.options.codes, _size(model.predictor)
         return [
             rng.choice((rng.randrange(codes), codes, -1)) if codes else [rng.choice((rng.gauss(0, 1), 1e30, float("inf")))] * size
-            for _ in range(8)
+            for _ in range(6)
         ]
-    return [rng.choice(WORDS) for _ in range(8)]
+    return [rng.choice(WORDS) for _ in range(6)]
 
 
 def _size(net: Predictor) -> int:
