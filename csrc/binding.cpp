@@ -247,7 +247,8 @@ class Stepper {
   static nb::object step(nb::handle_t<Stepper> self, nb::handle x, nb::handle out) {
     Stepper &own = *nb::inst_ptr<Stepper>(self);
     Py_buffer in, to;
-    if (own.open(x, &in, own.inputs_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) {
+    /* Of exactly the state's class: a subclass may mean more than its bytes say, as a mask does. */
+    if (Py_TYPE(x.ptr()) == Py_TYPE(own.state_.ptr()) && own.open(x, &in, own.inputs_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) {
       const bool sound = all_finite(own.dtype_, in.buf, own.inputs_);
       nb::object y = !sound ? nb::none() : out.is_none() ? own.empty_() : nb::borrow(out);
       if (sound && own.open(y, &to, own.outputs_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)) {

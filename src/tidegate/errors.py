@@ -26,7 +26,7 @@ from itertools import islice
 
 MOST_SHOWN = 60  # letters of a value
 MOST_LETTERS, MOST_COMPARED, MOST_LISTED = 100, 1000, 40  # of names: to compare many long ones takes minutes
-MOST_TEXT = 2000
+MOST_TEXT, MOST_TOLD = 2000, 200
 
 
 class TidegateError(Exception):
@@ -77,10 +77,11 @@ class MissingExtra(TidegateError, ImportError):
     """An optional dependency is not installed."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """A hint for a misspelt name: `; did you mean 'x'?`, or the list of known names when none is near."""
     known = sorted(islice((k for k in known if len(k) <= MOST_LETTERS), MOST_COMPARED))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= MOST_LETTERS else []
+    near = isinstance(name, str) and len(name) <= MOST_LETTERS
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6) if near else []
     if close:
         return f"did you mean {close[0]!r}?"
     more = ", ..." if len(known) > MOST_LISTED else ""
@@ -88,9 +89,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value for a message, at most 60 letters of it: a hostile file may hold a million."""
-    text = _SHORT.repr(value)
+    """A value for a message, at most 60 letters of it: a hostile file may hold a million, an object may not say what it is."""
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # of an object's own __repr__
+        text = f"a {type(value).__name__}"
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
+
+
+def told(error: BaseException) -> str:
+    """What another one's exception says, for a message of ours, at most 200 letters of it."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of its own __str__
+        text = ""
+    return (text if len(text) <= MOST_TOLD else text[: MOST_TOLD - 3] + "...") or type(error).__name__
 
 
 def bounded(text: str) -> str:

@@ -13,7 +13,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from tidegate.errors import OutputError
+from tidegate.errors import ConfigError, OutputError, bounded, shown
 
 PathLike = str | os.PathLike[str]
 
@@ -34,11 +34,24 @@ _REMEDY = {
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
+def checked_path(what: str, path: object) -> str:
+    """A path as text. Raises: ConfigError for what is none."""
+    try:
+        text = os.fspath(path)  # type: ignore[call-overload]  # that it is one is what is looked at
+    except Exception as error:  # an object's own __fspath__ may raise anything
+        raise ConfigError(f"{what}: expected the name of a file, got {shown(path)}") from error
+    if not isinstance(text, str):
+        raise ConfigError(f"{what}: expected the name of a file as text, got {shown(path)}")
+    return text
+
+
 def output_error(path: PathLike, error: OSError) -> OutputError:
     """The error for a file that could not be written, with the remedy that fits the cause."""
     remedy = _REMEDY.get(error.errno or 0, "check the path and try again")
     reason = error.strerror or str(error)
-    return OutputError(f"{os.fspath(path)}: could not be written ({reason}); {remedy}. What stood there before is untouched.")
+    return OutputError(
+        f"{bounded(os.fspath(path))}: could not be written ({reason}); {remedy}. What stood there before is untouched."
+    )
 
 
 def write_atomic(path: PathLike, data: bytes | str) -> Path:
@@ -47,6 +60,7 @@ def write_atomic(path: PathLike, data: bytes | str) -> Path:
     Raises: OutputError when the file cannot be written; an older file at `path` then stays as it was.
     """
     payload = data.encode() if isinstance(data, str) else data
+    checked_path("path", path)
     try:
         target = _target(path)
         if _is_special(target):
@@ -60,6 +74,7 @@ def write_atomic(path: PathLike, data: bytes | str) -> Path:
 
 def check_writable(path: PathLike) -> None:
     """Fail now, before long work, where `path` could not be written at its end. Raises: OutputError."""
+    checked_path("path", path)
     try:
         target = _target(path)
         if not _is_special(target):
@@ -73,7 +88,7 @@ def check_writable(path: PathLike) -> None:
 def _target(path: PathLike) -> Path:
     """The file to write, behind any links. Raises: OSError where it is a folder, or a file that may not be written."""
     text = os.fspath(path)
-    if "\0" in text:
+    if "\0" in text or any("\ud800" <= letter <= "\udbff" for letter in text):  # "\udc80" and on are how Python reads odd bytes
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     if _is_special(Path(text)):
         return Path(text)  # /dev/stdout resolves to the name of a pipe, which is no path

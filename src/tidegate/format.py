@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.config import Plain
-from tidegate.errors import FormatError, shown
-from tidegate.files import PathLike, write_atomic
+from tidegate.errors import FormatError, bounded, shown
+from tidegate.files import PathLike, checked_path, write_atomic
 from tidegate.header import (
     DTYPES,
     FORMAT,
@@ -91,9 +91,10 @@ def write(path: PathLike, content: Content, header: Mapping[str, Plain], arrays:
 
 def read(path: PathLike, content: Content = "model") -> File:
     """Read and validate a file. Raises: FormatError that names the file, what is wrong with it and what to do."""
-    where = os.fspath(path)
+    place = checked_path("path", path)
+    where = bounded(place)
     try:
-        file = _opened(Path(where), where)
+        file = _opened(Path(place), where)
     except FileNotFoundError as error:
         raise FormatError(f"{where}: no such file; check the path, or make a model with `tidegate fit`") from error
     except OSError as error:

@@ -25,6 +25,8 @@ NUMBERS = [10.5, 11.0, 9.25, 12.0, 8.5]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models")
     tg.Forecaster(horizon=3, season=6, scaling="running", **SMALL).fit([series(lengths=(60,))[0]]).save(path / "sea.safetensors")
+    dated = {"day": np.datetime64("2024-01-01") + np.arange(40), "y": np.sin(np.arange(40.0))}
+    tg.Forecaster(horizon=3, season=6, lookback=12, **SMALL).fit(dated, target="y", time="day").save(path / "days.safetensors")
     texts = (["a fine film", "a dull film"] * 12, ["good", "bad"] * 12)
     tg.Classifier(hidden_size=8, steps=20, bidirectional=False).fit(texts, progress=False).save(path / "mood.safetensors")
     text = tg.LanguageModel(hidden_size=8, steps=20, batch_size=2, window=16).fit(["the tide comes in.\n" * 40], progress=False)
@@ -66,6 +68,40 @@ def test_a_forecaster_answers_every_row(told, place: Path, lines: str) -> None:
         np.testing.assert_array_equal(answer["forecast"][name], wanted.forecast[0])
         np.testing.assert_array_equal(answer["lo"]["80"][name], wanted.lo[80.0][0])
         assert len(answer["time"]) == 3
+
+
+def test_the_times_of_lines_are_compared_with_the_clock(told) -> None:
+    """A gap and a repeat are told with the number of the line; with `hold` the steps between are missing."""
+    days = ["2024-02-10", "2024-02-11", "2024-02-14", "2024-02-11", "2024-02-12"]
+    table = "day,y\n" + "".join(f"{day},{k}\n" for k, day in enumerate(days))
+    for lines, first in ((table, 2), ("".join(json.dumps({"y": k, "day": day}) + "\n" for k, day in enumerate(days)), 1)):
+        status, answers, _ = told(lines, "days")
+        assert status == 1
+        assert ["error" in answer for answer in answers] == [False, False, True, True, False]
+        assert answers[2]["error"].startswith(
+            f"standard input: line {first + 2}: push: expected the time 2024-02-12, the next step"
+        )
+        assert "got 2024-02-14, 2 days on" in answers[2]["error"]
+        assert "got 2024-02-11, which has passed" in answers[3]["error"]
+        assert answers[4]["time"][0].startswith("2024-02-13")
+        status, held, _ = told(lines, "days", "--on-bad", "hold")
+        assert ["error" in answer for answer in held] == [False, False, False, True, True]
+        assert held[2]["time"][0].startswith("2024-02-15")
+        _, filled, _ = told("0\n1\nnan\nnan\n2\n", "days", "--on-bad", "hold")
+        assert held[:3] == [filled[0], filled[1], filled[4]]
+        _, reset, _ = told(lines, "days", "--on-bad", "reset")
+        assert reset[2]["time"] == held[2]["time"]
+        assert reset[2]["forecast"] != held[2]["forecast"]
+
+
+def test_lines_without_a_time_are_the_next_steps(told) -> None:
+    for lines in ("1\n2\n", "y\n1\n2\n", '{"y": 1}\n{"y": 2}\n'):
+        status, answers, _ = told(lines, "days")
+        assert (status, [answer["time"][0][:10] for answer in answers]) == (0, ["2024-02-11", "2024-02-12"])
+    status, answers, _ = told("day,y\nsoon,1\n,2\n2024-02-10 07:30,3\n2024-02-10,4\n", "days")
+    assert status == 1
+    assert [answer["error"][:23] for answer in answers[:3]] == [f"standard input: line {k}:" for k in (2, 3, 4)]
+    assert "forecast" in answers[3]
 
 
 def test_a_state_goes_on_in_the_next_run(told, tmp_path: Path) -> None:

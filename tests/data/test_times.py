@@ -205,3 +205,17 @@ def test_json_is_read_strictly(change: dict[str, object]) -> None:
         Clock.from_json(data)
     with pytest.raises(FormatError):
         Clock.from_json({"kind": "integer"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "near", "far"),
+    [("duration", DAY, 106_000, 107_000), ("month", 1, 3_480, 3_520), ("month", 12, 290, 294), ("business", 1, 75_900, 76_400),
+     ("integer", 4, (1 << 61) - 1, 1 << 61)],
+)  # fmt: skip
+def test_a_position_beyond_any_clock_is_refused(kind: str, step: int, near: int, far: int) -> None:
+    """Where 64 bits end, not where they begin again."""
+    clock = Clock(kind=kind, step=step, anchor=0)
+    for sign in (1, -1):
+        assert (clock.times(np.array([sign * near])).view(np.int64) > 0).all() == (sign > 0)
+        with pytest.raises(DataError, match="lead beyond"):
+            clock.times(np.array([0, sign * far]))

@@ -13,7 +13,7 @@ from tidegate.export.c.prove import allowed, compared
 from tidegate.export.deployed import Deployed
 
 EDGE = targets()
-MOST_CODE, MOST_WASM = 8 << 10, 30 << 10
+MOST_CODE, MOST_WASM = 4 << 10, 30 << 10
 MOST_FORECAST = 10 << 10  # doubles are the compiler's own code there
 SPECS = {"max": classifier("gru", 32, "max"), "everything": everything()}
 
@@ -48,7 +48,7 @@ def test_a_gru_32_classifier_fits_a_small_device(board: str, tmp_path: Path) -> 
     made = exported("max")
     sizes = EDGE.cortex_m_sizes(made, tmp_path, board, "-std=c99", "-Os")
     assert 0 < sizes["text"] <= MOST_CODE
-    assert made.flash <= sizes["rodata"] <= made.flash + 64
+    assert made.flash <= sizes["rodata"] <= made.flash + 160  # and tables of the compiler's own functions
     assert sizes["data"] == 0
     assert made.ram <= sizes["bss"] <= made.ram + 64  # and the answer
 

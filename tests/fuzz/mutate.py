@@ -59,7 +59,7 @@ def mutant(rng: Random, seeds: Sequence[Seed]) -> bytes:
 
 def _pick(rng: Random) -> Callable[[Random, Draft, Sequence[Seed]], None]:
     return rng.choices(
-        (_metadata, _same_everywhere, _values, _shapes, _array_names, _entry),
+        (metadata, same_everywhere, values, _shapes, _array_names, _entry),
         (40, 15, 20, 12, 6, 7),
     )[0]
 
@@ -86,7 +86,7 @@ def _place(rng: Random, own: dict[str, object]) -> Place:
     return rng.choice(below) if below and rng.random() < 0.95 else (own, key)
 
 
-def _metadata(rng: Random, draft: Draft, seeds: Sequence[Seed]) -> None:
+def metadata(rng: Random, draft: Draft, seeds: Sequence[Seed]) -> None:
     """One place changed, taken away, doubled, renamed, or filled from elsewhere."""
     table, key = _place(rng, draft.own)
     before = table[key] if isinstance(table, list) else table.get(key)  # type: ignore[index,union-attr]
@@ -124,7 +124,7 @@ def _another(rng: Random, value: object) -> object:
     return rng.choice((*NUMBERS, *TEXTS))
 
 
-def _same_everywhere(rng: Random, draft: Draft, seeds: Sequence[Seed]) -> None:
+def same_everywhere(rng: Random, draft: Draft, seeds: Sequence[Seed]) -> None:
     """A name given one new value wherever it stands, so that the parts still agree."""
     places = [(t, k) for t, k in _places({k: v for k, v in draft.own.items() if k != "spec"}) if isinstance(k, str)]
     if not places:
@@ -143,7 +143,7 @@ def _chosen(rng: Random, draft: Draft) -> str | None:
     return rng.choice(sorted(draft.arrays)) if draft.arrays else None
 
 
-def _values(rng: Random, draft: Draft, seeds: Sequence[Seed]) -> None:
+def values(rng: Random, draft: Draft, seeds: Sequence[Seed]) -> None:
     """Some or all numbers of an array."""
     name = _chosen(rng, draft)
     if name is None or not draft.arrays[name].size:

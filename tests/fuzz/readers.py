@@ -20,13 +20,14 @@ from random import Random
 import numpy as np
 
 import tidegate as tg
-from tests.fuzz import checkpoints, snapshots
+from tests.fuzz import checkpoints, snapshots, streams
 from tests.fuzz.draft import Seed
 from tests.fuzz.mutate import mutant
 from tests.fuzz.seeds import CORPUS
 from tidegate import format as container
 from tidegate.cli import main
 from tidegate.models.base import Model
+from tidegate.models.network import Network
 from tidegate.runtime import Predictor
 from tidegate.spec import CODED, TIMED, Fold, Port, Spec, spec_from_plain
 
@@ -39,7 +40,8 @@ class Reader:
     """One reader of files that others wrote.
 
     Args:  seeds: the sound files that it starts from. read: what is under test. use: a small use of what was read, of a sample of
-           what is sound. share: of all inputs that this reader gets, relative to the others'. mutant: one altered file.
+           what is sound. share: of all inputs that this reader gets, relative to the others'. mutant: one altered file. used: the
+           share of the sound inputs that are used too.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Reader:
     use: Callable[[object, Random], None]
     share: int
     mutant: Callable[[Random, Sequence[Seed]], bytes] = mutant
+    used: float = 0.3
 
 
 @cache
@@ -56,12 +59,18 @@ def seeds(*starts: str) -> tuple[Seed, ...]:
     return tuple(Seed.of(path.stem, path.read_bytes()) for path in sorted(CORPUS.iterdir()) if path.name.startswith(starts))
 
 
-TASKS = ("forecast", "classify", "generate", "tag", "translate")
+TASKS = ("forecast", "classify", "generate", "tag", "translate", "network")
 
 
 def models() -> tuple[Seed, ...]:
     """The models of the corpus."""
     return seeds(*TASKS)
+
+
+@cache
+def streamed() -> tuple[Seed, ...]:
+    """Those that are followed sample by sample."""
+    return tuple(seed for seed in models() if snapshots.streams_of(_read_model(seed.body)))
 
 
 @cache
@@ -109,6 +118,9 @@ def _predict(model: Model) -> None:
     elif isinstance(model, tg.LanguageModel):
         "".join(itertools.islice(model.generate("ab", 4, seed=1), 20))
         model.score("a b c.")
+    elif isinstance(model, Network):
+        rows = np.zeros((2, 3), int) if model.options.codes else np.zeros((2, 3, min(model.options.input_size, MOST_WEIGHTS)))
+        model.run(rows)
     elif isinstance(model, tg.Translator):
         model.translate(["abc", "a b"], max_length=5)
 
@@ -173,6 +185,7 @@ READERS: tuple[Reader, ...] = (
     Reader("container", models, _read_container, _use_container, 6),
     Reader("spec", models, _read_spec, _use_spec, 2),
     Reader("model", models, _read_model, _use_model, 11),
+    Reader("stream", streamed, _read_model, streams.use, 1, streams.mutant, 1.0),
     Reader("checkpoint", lambda: seeds("checkpoint"), checkpoints.read, checkpoints.use, 1),
     Reader("snapshot", snapshots.seeds, snapshots.read, snapshots.use, 2, snapshots.mutant),
 )

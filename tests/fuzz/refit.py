@@ -12,7 +12,7 @@ from tests.fuzz.draft import Draft
 from tidegate.config import from_plain
 from tidegate.models.tag_core import decoder_of
 from tidegate.spec import Spec, spec_to_plain
-from tidegate.tasks import classify, fill, forecast_net, generate, tag, translate
+from tidegate.tasks import classify, fill, forecast_net, generate, network, tag, translate
 from tidegate.tasks.translate_nets import build_nets
 
 MOST_WEIGHTS = 20_000
@@ -73,6 +73,11 @@ def _translate(draft: Draft) -> Spec:
     return build_nets(options, source, target + 1).joined
 
 
+def _network(draft: Draft) -> Spec:
+    return network.build_spec(from_plain(network.NetworkOptions, draft.own["options"]))
+
+
 _SPECS: dict[str, Callable[[Draft], Spec]] = {
     "forecast": _forecast, "classify": _classify, "generate": _generate, "tag": _tag, "translate": _translate,
+    "network": _network,
 }  # fmt: skip

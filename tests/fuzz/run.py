@@ -29,7 +29,6 @@ LIMIT_S, HANG_S = 1.0, 10.0  # of processor time: what fails, and what is stoppe
 MOST_MEMORY = 64 << 20  # that one input may add to the highest use of memory so far
 ADDRESS_SPACE = 2 << 30  # beyond what is taken at the start: an allocation by a size of the file fails at once
 LONGEST_MESSAGE = 3000
-USED = 0.3  # share of the sound inputs that are used too
 MOST_FAILURES = 20
 UNIT = 1024 if sys.platform != "darwin" else 1  # of ru_maxrss
 FAILED = Path("build") / "fuzz"
@@ -79,7 +78,7 @@ def tried(reader: Reader, body: bytes, rng: Random) -> str:
         found = reader.read(body)
     except TidegateError as error:
         return _told(error)
-    if rng.random() >= USED:
+    if rng.random() >= reader.used:
         return "sound"
     try:
         reader.use(found, rng)

@@ -14,6 +14,8 @@ import numpy as np
 import tidegate as tg
 from tests.fuzz import checkpoints
 from tidegate.models.base import Model
+from tidegate.models.network import Network
+from tidegate.tasks.network import NetworkOptions, build_spec
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 MOST_BYTES = 40_000
@@ -69,6 +71,14 @@ TRIPS = [(["Ann", "saw", "New", "York"], ["B-PER", "O", "B-LOC", "I-LOC"]), (["B
 WORDS = (["abc", "cab", "bca", "aab", "cc", "ba"] * 3, ["CBA", "BAC", "ACB", "BAA", "CC", "AB"] * 3)
 TAGS = {"letter_dim": 2, "letter_size": 2}
 
+
+def _network(**options: object) -> Model:
+    """A bare network, as from torch, with drawn weights."""
+    own, rng = NetworkOptions(input_size=3, hidden_size=2, **options), np.random.default_rng(0)  # type: ignore[arg-type]
+    shapes = build_spec(own).parameters()
+    return Network(own, {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()})
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "forecast-rich": lambda: _forecast(waves(), COVARIATES, identity=True),
     "forecast-uneven": lambda: _forecast(_uneven(), ROLES, uneven=True, num_layers=2, cell="gru"),
@@ -85,6 +95,9 @@ MODELS: dict[str, Callable[[], Model]] = {
     "classify-bytes": lambda: tg.Classifier(
         **TEXT, units="byte", ngrams=False, bidirectional=False, cell="rnn", pooling="last", ensemble=2
     ).fit(_reviews(), progress=False),
+    "classify-stream": lambda: tg.Classifier(**TEXT, vocabulary=9, bidirectional=False, pooling="mean", ngrams=True).fit(
+        _reviews(), progress=False
+    ),
     "classify-pairs": lambda: tg.Classifier(**TEXT, units="bpe", vocabulary=260, ngrams=False).fit(_reviews(), progress=False),
     "generate-letters": lambda: tg.LanguageModel(
         steps=3, hidden_size=2, embedding_dim=2, batch_size=2, window=8, num_layers=1
@@ -103,6 +116,8 @@ MODELS: dict[str, Callable[[], Model]] = {
     "translate-feeding": lambda: tg.Translator(
         **TEXT, units="word", attention="additive", input_feeding=True, tied=False
     ).fit((["a b", "b c", "c a"] * 5, ["x y", "y z", "z x"] * 5), progress=False),
+    "network-numbers": lambda: _network(cell="rnn_relu", num_layers=2),
+    "network-codes": lambda: _network(cell="lstm", codes=5, pool="mean", output_size=2),
 }  # fmt: skip
 
 

@@ -313,7 +313,7 @@ def test_what_is_refused_by_name(name: str) -> None:
         ({"classes": ("a", "b", "c")}, r"classes: expected a network that pools"),
         ({"pool": "both", "classes": ("a", "b")}, r"classes: expected 3 different names, one an output, got \['a', 'b'\]"),
         ({"pool": "both", "classes": ("a", "b", "b")}, r"classes: expected 3 different names"),
-        ({"pool": "both", "classes": "abc"}, r"classes: expected a list of texts, got 'abc'"),
+        ({"pool": "both", "classes": "abc"}, r"classes: expected a list, got 'abc'"),
         ({"pool": "both", "example": ()}, r"example: expected \(x,\) or \(x, lengths\), got 0 arguments"),
     ],
 )

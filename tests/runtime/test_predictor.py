@@ -136,8 +136,16 @@ WRONG_RUNS = {
     "rows": (changed(static=np.zeros((3, 2))), {}, "inputs: expected the same number of rows in each, got"),
     "text": (changed(static=[["a", "b"]] * 4), {}, "input 'static': expected an array of numbers, got"),
     "ragged lists": (changed(static=[[1.0], [1.0, 2.0]]), {}, "input 'static': expected an array of numbers, got"),
-    "objects": (changed(static=np.array([[None, 1]] * 4)), {}, "input 'static': expected an array of numbers, got object"),
-    "complex": (changed(static=np.ones((4, 2)) * 1j), {}, "input 'static': expected an array of numbers, got complex128"),
+    "objects": (
+        changed(static=np.array([[None, 1]] * 4)),
+        {},
+        "input 'static': expected an array of numbers, got values of object",
+    ),
+    "complex": (
+        changed(static=np.ones((4, 2)) * 1j),
+        {},
+        "input 'static': expected an array of numbers, got values of complex128",
+    ),
     "codes with a fraction": (changed(line=np.full((4, 2), 0.5)), {}, "input 'line': expected whole numbers, got float64"),
     "code too large": (changed(line=np.full((4, 2), 3)), {}, "input 'line': expected codes from 0 to 2, got 3 to 3"),
     "code negative": (changed(line=np.full((4, 2), -1)), {}, "input 'line': expected codes from 0 to 2, got -1 to -1"),

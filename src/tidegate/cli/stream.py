@@ -32,6 +32,7 @@ EXAMPLE = """example:
   tidegate stream mood.safetensors                        # a classifier: the class of all lines so far; an empty line ends a text
   tidegate stream prose.safetensors                       # a language model: how well each line was foreseen, what comes next"""
 
+INPUT = "standard input"
 FOR = {"look_ahead": "tag", "words": "tag", "id": "forecast"}
 MOST_STATE = 1 << 26
 
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="FILE", help="goes on from here where it exists; saved at the end, and on SIGTERM")
     parser.add_argument(
         "--on-bad", choices=("reject", "hold", "reset"), default="reject",
-        help="what a sample with NaN or Inf (a text with U+0000) does: an error and nothing else; counts as missing; forgets all",
+        help="what a sample with NaN or Inf (a text with U+0000), or steps left out before a line that tells its time, do: an "
+        "error and nothing else; count as missing; all is forgotten",
     )  # fmt: skip
     parser.add_argument("--id", metavar="ID", help="of a forecaster of several series: the one that is followed from its end")
     parser.add_argument(
@@ -108,15 +110,17 @@ class _Saved:
         if not self._busy:
             raise _Stopped
 
-    def done(self, act: Callable[[], None]) -> None:
-        """Do what must not be cut short. A refused sample is answered with its error: as JSON, of a tagger on standard error."""
+    def done(self, number: int, act: Callable[[], None]) -> None:
+        """What must not be cut short, of a line of that number. A refused sample is answered with its error: as JSON, of a
+        tagger on standard error."""
         self._busy = True
         try:
             act()
         except DataError as error:
             self.refused += 1
             plain = isinstance(self._stream, TagStream)
-            said = str(error) if plain else json.dumps({"error": str(error)}, ensure_ascii=False)
+            text = f"{INPUT}: line {number}: {str(error).removeprefix(f'{INPUT}: ')}"
+            said = text if plain else json.dumps({"error": text}, ensure_ascii=False)
             print(said, file=sys.stderr if plain else sys.stdout, flush=True)
         finally:
             self._busy = False
@@ -131,14 +135,14 @@ class _Stopped(BaseException):
 def _follow(stream: ModelStream[Any, Any], saved: _Saved, *, whole_words: bool) -> None:
     if isinstance(stream, ForecastStream):
         rows = _Rows(stream)
-        for line in _lines():
-            saved.done(lambda line=line: rows.take(line))  # type: ignore[misc]  # mypy does not infer such a lambda
+        for number, line in enumerate(_lines(), 1):
+            saved.done(number, lambda line=line: rows.take(line))  # type: ignore[misc]  # mypy does not infer such a lambda
     elif isinstance(stream, TagStream):
-        for line in _lines():
-            saved.done(lambda line=line: _sentence(stream, line, whole_words=whole_words))  # type: ignore[misc]  # as above
+        for number, line in enumerate(_lines(), 1):
+            saved.done(number, lambda line=line: _sentence(stream, line, whole_words=whole_words))  # type: ignore[misc]  # as above
     elif isinstance(stream, (ClassifyStream, TextStream)):
-        for line in _lines():
-            saved.done(lambda line=line: _piece(stream, line))  # type: ignore[misc]  # as above
+        for number, line in enumerate(_lines(), 1):
+            saved.done(number, lambda line=line: _piece(stream, line))  # type: ignore[misc]  # as above
 
 
 def _lines() -> Iterator[str]:
@@ -162,6 +166,7 @@ class _Rows:
         self._stream = stream
         self._begun = False
         self._names: list[str] = []  # of a header
+        self._times = stream.time_columns
 
     def take(self, line: str) -> None:
         """One line. Raises: DataError."""
@@ -169,15 +174,23 @@ class _Rows:
         if not text:
             return
         begun, self._begun = self._begun, True
+        time: Mapping[str, object] = {}
         if text[0] in "{[" or text in ("NaN", "null"):
-            row: Any = _json(text)
+            row, time = self._timed(_json(text))
         else:
             cells = _cells(text)
             if not begun and not any(_is_number(cell) for cell in cells):
                 self._header(cells)
                 return
-            row = self._row(cells)
-        _say_forecast(self._stream, self._stream.push(row))
+            row, time = self._row(cells)
+        _say_forecast(self._stream, self._stream.push_at(time, row) if time else self._stream.push(row))
+
+    def _timed(self, row: object) -> tuple[Any, dict[str, object]]:
+        """What is left of a row, and its time where it has one."""
+        if not isinstance(row, Mapping) or not any(name in row for name in self._times):
+            return row, {}
+        own = {name: row[name] for name in self._times if name in row}
+        return {name: value for name, value in row.items() if name not in own}, own
 
     def _header(self, cells: list[str]) -> None:
         missing = [name for name in self._stream.targets if name not in cells]
@@ -189,15 +202,16 @@ class _Rows:
             )
         self._names = cells
 
-    def _row(self, cells: list[str]) -> object:
+    def _row(self, cells: list[str]) -> tuple[Any, dict[str, object]]:
         if not self._names:
-            return [_number(cell) for cell in cells]
+            return [_number(cell) for cell in cells], {}
         if len(cells) != len(self._names):
             raise DataError(
                 f"standard input: expected {len(self._names)} cells, as the header has, got {len(cells)}; mend the line"
             )
-        own = zip(self._names, cells, strict=True)
-        return {name: _number(cell) for name, cell in own if name in self._stream.targets}
+        own = dict(zip(self._names, cells, strict=True))
+        row, time = self._timed(own)
+        return {name: _number(cell) for name, cell in row.items() if name in self._stream.targets}, time
 
 
 def _cells(text: str) -> list[str]:

@@ -128,7 +128,9 @@ def window_scale(y: Floats) -> Scale:
     unit = np.sqrt(filled.sum(1) / count)
     loc *= peak
     loc[seen == 0] = np.nan
-    return Scale(loc, np.maximum(unit, FLOOR) * peak)
+    unit = np.maximum(unit, FLOOR) * peak
+    unit[unit == 0.0] = 1.0  # of denormal values alone
+    return Scale(loc, unit)
 
 
 @final

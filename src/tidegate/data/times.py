@@ -24,6 +24,8 @@ __all__ = ["Clock", "infer_clock", "infer_season", "parse_freq"]
 
 ClockKind: TypeAlias = Literal["integer", "duration", "month", "business"]
 MOST_FORMAT = 100
+MONTH = 2_629_746 * SECOND  # of the Gregorian calendar's 400 years
+MOST_NS = (1 << 63) - 100 * DAY  # the end of 2261: months are up to two days off that length, and zones a day
 BLOCK = 1 << 20  # rows worked on at once, so that long columns need little memory beside themselves
 SAMPLE_SERIES, SAMPLE_ROWS = 200, 5000
 UNITS = {
@@ -72,8 +74,22 @@ class Clock:
     # ---- times <-> positions
 
     def times(self, positions: npt.NDArray[np.int64]) -> np.ndarray:
-        """Times at positions of any shape: int64, or datetime64[ns]."""
+        """Times at positions of any shape: int64, or datetime64[ns]. Raises: DataError beyond what 64 bits hold."""
         k = np.asarray(positions, dtype=np.int64)
+        if k.size:
+            self.check_reach(int(k.min()), int(k.max()))
+        return self._times(k)
+
+    def check_reach(self, first: int, last: int) -> None:
+        """Raises: DataError where a position from `first` to `last` lies outside the years 1678 to 2261, or 64 bits."""
+        reach = 1 << 63 if self.is_integer else MOST_NS
+        step = self.step * {"month": MONTH, "business": 7 * DAY // 5}.get(self.kind, 1)
+        if not -reach < self.anchor + first * step <= self.anchor + last * step < reach:
+            years = "whole numbers of 64 bits" if self.is_integer else "times from the year 1678 to 2261"
+            raise DataError(f"time: expected {years}, got steps of {self.step_name} that lead beyond; begin a new series before")
+
+    def _times(self, k: npt.NDArray[np.int64]) -> np.ndarray:
+        """As `times`, not checked: what lies beyond is wrong."""
         if self.kind == "integer":
             return self.anchor + k * self.step
         if self.kind == "duration":
@@ -104,7 +120,7 @@ class Clock:
             block = ticks[a : a + BLOCK]
             k = self._floor(block)
             positions[a : a + BLOCK] = k
-            on_grid[a : a + BLOCK] = self.times(k).view(np.int64) == block
+            on_grid[a : a + BLOCK] = self._times(k).view(np.int64) == block
         return Located(positions, on_grid)
 
     def positions(self, times: np.ndarray) -> npt.NDArray[np.int64]:
@@ -269,6 +285,7 @@ class Clock:
         )  # fmt: skip
 
 
+OFF_GRID = "a time on the grid of {step}"
 OFF_GRID_REMEDY = "Give freq= (for instance freq='15min'), mend the time stamps, or use uneven=True."
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tidegate.data.times import Clock
 from tidegate.data.vocabulary import Tokenizer
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, shown
 from tidegate.runtime.predictor import Predictor
 from tidegate.tasks.forecast_net import Plan
 
@@ -63,8 +63,8 @@ class Deployed:
 
 def checked_name(name: str) -> str:
     """A prefix of every name in the exported file. Raises: ConfigError unless it is a short C name in lower or upper case."""
-    if not _NAME.match(name) or name.lower() == "tg":  # the prefix of what every header shares
+    if not isinstance(name, str) or not _NAME.match(name) or name.lower() == "tg":  # the prefix of what every header shares
         raise ConfigError(
-            f"name: expected a letter, then at most 30 letters, digits or underscores, got {name!r}; give another one (--name)"
+            f"name: expected a letter, then at most 30 letters, digits or underscores, got {shown(name)}; give another (--name)"
         )
     return name

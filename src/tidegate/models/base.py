@@ -22,6 +22,7 @@ from tidegate import format as container
 from tidegate.config import Plain
 from tidegate.errors import ConfigError, FormatError, TaskError, missing_extra, shown
 from tidegate.files import PathLike
+from tidegate.given import listed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -82,8 +83,11 @@ class Model(ABC):
         """A sample into each of many streams of this model: the answers of pushing each.
 
         The nets of all of them are walked once, in a call of the core a block or fewer; a tagger's streams are pushed one by one.
+        Where one refuses its sample, all stay as they were.
         Raises: ConfigError for a stream of another model, one that comes twice, or another number of samples; what `push` raises.
         """
+        streams = listed("streams", streams, "give the streams that stream() made, in a list")
+        samples = listed("samples", samples, "give a sample for each stream, in a list")
         if len(streams) != len(samples):
             raise ConfigError(f"samples: expected one for each of {len(streams)} streams, got {len(samples)}")
         if len(set(map(id, streams))) != len(streams):

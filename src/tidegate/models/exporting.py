@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from tidegate.errors import ConfigError, TaskError, nearest
+from tidegate.errors import ConfigError, TaskError, nearest, shown
 from tidegate.export.c import header, prove
 from tidegate.export.deployed import Deployed
-from tidegate.files import PathLike, check_writable, write_atomic
+from tidegate.files import PathLike, check_writable, checked_path, write_atomic
 from tidegate.models.base import Model, versions
 from tidegate.models.classifier import Classifier
 from tidegate.models.forecast_device import followed
@@ -38,8 +38,9 @@ Exporter = Callable[[Model, PathLike, str | None], Exported]
 
 def export(model: Model, path: PathLike, to: str, name: str | None) -> Exported:
     """Write a model in another form; see Model.export."""
-    if to not in EXPORTERS:
-        raise ConfigError(f"to: expected one of {', '.join(EXPORTERS)}, got {to!r}; {nearest(to, EXPORTERS)}")
+    if not isinstance(to, str) or to not in EXPORTERS:
+        raise ConfigError(f"to: expected one of {', '.join(EXPORTERS)}, got {shown(to)}; {nearest(to, EXPORTERS)}")
+    path = checked_path("path", path)
     return EXPORTERS[to](model, path, name)
 
 
@@ -114,7 +115,7 @@ def _about(model: Model) -> str:
 def _to_onnx(model: Model, path: PathLike, name: str | None) -> Exported:
     """One ONNX file, or two, run by ONNX Runtime first."""
     if name is not None:
-        raise ConfigError(f"name: goes with the form c, got {name!r} with onnx; leave it out")
+        raise ConfigError(f"name: goes with the form c, got {shown(name)} with onnx; leave it out")
     made = to_onnx(model, path)
     return Exported(made.paths, True, (f"ONNX Runtime agrees with the model within {made.apart:.1e} on golden vectors",))
 

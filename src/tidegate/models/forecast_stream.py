@@ -8,7 +8,6 @@ the statistics and one recurrent state for each phase of the segment are carried
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias, final
@@ -17,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.data.lines import Floats
+from tidegate.data.moments import position_of
 from tidegate.data.panel import Panel
 from tidegate.decode.quantiles import checked_levels
-from tidegate.errors import ConfigError, DataError, TaskError, nearest
+from tidegate.errors import ConfigError, DataError, TaskError, nearest, shown
+from tidegate.given import numbers
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_follow import About, RunningFollower, WindowFollower
 from tidegate.models.forecast_many import FEW, Waiting, read_together
@@ -31,6 +32,7 @@ from tidegate.tasks.forecast_windows import identity_codes
 
 UNNAMED = "a series of no name"  # is no training series, so it has no learnt vector
 MOST_START = 1 << 40  # steps of a clock
+MOST_GAP = 1000  # steps that "hold" fills
 Fingerprint: TypeAlias = Callable[[], bytes]
 
 
@@ -65,6 +67,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         self._core, self._levels = core, checked_levels(levels)
         self._decode = core.decoder(self._levels)
         self._names, self._dtype = schema.roles.target, panel.target.dtype
+        self._most = float(np.finfo(self._dtype).max) / 4  # differences of two such values are numbers
+        self._told, self._unnamed = schema.roles.time, panel.ids[0] == UNNAMED
         codes = identity_codes(core.plan, panel.ids, len(self._names), core.ids)
         self._about = About(core, schema.clock, codes)
         self._times = Ahead(schema.clock.times)
@@ -79,8 +83,8 @@ class ForecastStream(ModelStream[Row, Answer]):
             one = _one(panel, 0)
             moved = one.starts + len(one.target)
             return cls(core, replace(one, ids=(UNNAMED,), target=one.target[:0], starts=moved), on_bad, fingerprint)
-        if id is not None and id not in panel.ids:
-            raise ConfigError(f"stream: no series {id!r}; {nearest(str(id), map(str, panel.ids))}")
+        if id is not None and (isinstance(id, bool) or not isinstance(id, (str, int)) or id not in panel.ids):
+            raise ConfigError(f"stream: no series {shown(id)}; {nearest(shown(id), map(str, panel.ids))}")
         return cls(core, _one(panel, 0 if id is None else panel.ids.index(id)), on_bad, fingerprint)
 
     @property
@@ -109,6 +113,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         good = [(stream, values) for stream, values in zip(streams, read, strict=True) if values is not None]
         if len(good) < FEW:
             return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
+        for stream, _ in good:
+            stream._check_clock()
         waiting = []
         for stream, values in good:
             stream._position += 1
@@ -126,26 +132,80 @@ class ForecastStream(ModelStream[Row, Answer]):
 
     def _finite(self, sample: Row) -> Floats:
         values = self._values(sample)
-        if not all(map(math.isfinite, values)):
-            raise BadSample(f"expected finite numbers, got {values.tolist()}")
+        if not all(abs(value) <= self._most for value in values.tolist()):
+            raise BadSample(f"expected finite numbers of at most {self._most:.3g}, got {values.tolist()}")
         return values
 
     def _missed(self, sample: Row) -> Answer:
         """What is no number is missing; the rest of the row, and its time, count."""
         values = self._values(sample)
-        answer = self._followed(np.where(np.isfinite(values), values, np.nan))
+        answer = self._followed(np.where(np.abs(values) <= self._most, values, np.nan))
         self._steps += 1
         return answer
 
     def _followed(self, values: Floats) -> Answer:
-        self._position += 1
-        self._follower.push(values, self._position)
+        self._append(values)
         return self.forecast()
 
+    def _append(self, values: Floats) -> None:
+        self._check_clock()
+        self._position += 1
+        self._follower.push(values, self._position)
+
+    def _check_clock(self) -> None:
+        """Raises: DataError where the forecast after one more sample has times that no clock holds."""
+        plan = self._core.plan
+        self._about.clock.check_reach(self._position, self._position + 1 + plan.segment + plan.horizon)
+
     def _restarted(self) -> Answer:
+        self._check_clock()
         self._position += 1  # the sample's time has passed
         self.reset()
         return self._nothing()
+
+    @property
+    def time_columns(self) -> tuple[str, ...]:
+        """The columns that told the time in training, in order; none where rows were counted."""
+        return self._told
+
+    def push_at(self, time: Mapping[str, object], sample: Row) -> Answer:
+        """As `push`, of a sample whose time is told; it is compared with the clock. The first of a new series sets the clock.
+
+        Args:  time: what `time_columns` hold, as text, numbers or time stamps.
+        A time that is not the next step follows `on_bad`: "reject" is an error; "hold" counts the steps between as missing, at
+        most 1000; "reset" forgets the history and goes on from there. One that has passed, or stands between steps, is an error.
+        Raises: DataError, with the state untouched.
+        """
+        self._values(sample)
+        now, new = self._position, self._unnamed and not self.rows
+        at = position_of(self._about.clock, self._told, time)
+        if at != now and not new:
+            self._check_gap(at, now)
+        before = self.copy()
+        try:
+            if at > now and self.on_bad == "hold" and not new:
+                for _ in range(at - now):
+                    self._append(np.full(len(self.targets), np.nan))
+                self._steps += at - now
+            elif at != now:
+                self._position = at
+                self.reset()
+            return self.push(sample)
+        except BaseException:  # Ctrl-C too
+            self.__dict__.update(before.__dict__)
+            raise
+
+    def _check_gap(self, at: int, now: int) -> None:
+        """Raises: DataError for a time that the policy does not allow."""
+        clock = self._about.clock
+        wanted, got = clock.text(clock.times(np.array([now, at])))
+        said = f"push: expected the time {wanted}, the next step, got {got}"
+        if at < now:
+            raise DataError(f"{said}, which has passed; the state is untouched. Leave out what comes twice or late")
+        if self.on_bad == "reject" or (self.on_bad == "hold" and at - now > MOST_GAP):
+            most = f" ('hold' fills at most {MOST_GAP})" if self.on_bad == "hold" else ""
+            remedy = "on_bad='hold' counts the steps between as missing, on_bad='reset' begins anew"
+            raise DataError(f"{said}, {clock.span(at - now)} on{most}; the state is untouched. {remedy}")
 
     def forecast(self) -> Answer:
         """The forecast after the rows so far. Raises: TaskError where there are none."""
@@ -206,14 +266,12 @@ class ForecastStream(ModelStream[Row, Answer]):
                     f"push: expected the targets {', '.join(names)}, got {', '.join(map(str, row))}; the state is untouched"
                 )
             row = [row[name] for name in names]
-        try:
-            values = np.asarray(row, np.float64).reshape(-1)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"push: expected numbers, got {row!r}; the state is untouched") from error
+        said = f"{len(names)} numbers ({', '.join(names)})"
+        double, after = np.dtype(np.float64), "; the state is untouched"
+        given = numbers("push", row, double, error=DataError, expected=said, after=after, missing=True)
+        values: Floats = np.atleast_1d(given).astype(np.float64, copy=False)
         if values.shape != (len(names),):
-            raise DataError(
-                f"push: expected {len(names)} numbers ({', '.join(names)}), got {len(values)}; the state is untouched"
-            )
+            raise DataError(f"push: expected {said}, got {' x '.join(map(str, values.shape))}; the state is untouched")
         if self._dtype != np.float64:  # numbers are kept as the model's data are
             with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
                 values = values.astype(self._dtype).astype(np.float64)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import ConfigError, TaskError
+from tidegate.errors import ConfigError, TaskError, shown, told
+from tidegate.given import listed
 from tidegate.models.network import Network
 from tidegate.runtime.predictor import Floats
 from tidegate.spec import Cell
@@ -60,8 +61,8 @@ def from_torch(
     >>> network.run(np.zeros((2, 5, 3)), lengths=[5, 2]).y.shape
     (2, 16)
     """
-    if pool is not None and pool not in POOLS:
-        raise ConfigError(f"pool: expected one of {', '.join(POOLS)}, or None for an answer at every step, got {pool!r}")
+    if pool is not None and (not isinstance(pool, str) or pool not in POOLS):
+        raise ConfigError(f"pool: expected one of {', '.join(POOLS)}, or None for an answer at every step, got {shown(pool)}")
     parts = _parts(module)
     options = _options(parts, pool)
     notes = [] if example is not None or parts.recurrent[1] is module else [_UNSEEN]
@@ -76,7 +77,7 @@ _UNSEEN = "what the module's own forward does between its layers was not compare
 
 def _parts(module: Any) -> _Parts:
     """Raises: TaskError that names what is not covered."""
-    if not callable(getattr(module, "named_modules", None)):
+    if isinstance(module, type) or not callable(getattr(module, "named_modules", None)):
         raise TaskError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
     found = list(_layers(module))
     own = {part: [(name, layer) for name, layer in found if _kind(layer) in kinds] for part, kinds in SOUGHT.items()}
@@ -199,18 +200,24 @@ def _array(tensor: Any) -> Floats:
 
 def _compare(module: Any, parts: _Parts, network: Network, example: Sequence[object]) -> None:
     """Raises: ConfigError where the module answers otherwise than the network."""
+    example = listed("example", example, "give the module's own arguments, (x,) or (x, lengths)")
     if not 1 <= len(example) <= 2:
         raise ConfigError(f"example: expected (x,) or (x, lengths), got {len(example)} arguments")
     modes = [(own, bool(own.training)) for own in module.modules()]
     module.eval()
     try:
         answer = module(*example)
+        theirs = _array(answer[0] if isinstance(answer, (tuple, list)) else answer)
+    except Exception as error:  # whatever the module's own forward raises, or answers
+        said = told(error)
+        raise ConfigError(f"example: expected arguments that the module takes, got {shown(example)}: {said}") from error
     finally:
         for own, training in modes:
             own.training = training
-    theirs = _array(answer[0] if isinstance(answer, (tuple, list)) else answer)
     batch_first = bool(parts.recurrent[1].batch_first)
     x = _numbers(example[0])
+    if x.ndim < 2:
+        raise ConfigError(f"example: expected a batch, got x of shape {x.shape}; add an axis for the rows")
     ours = network.run(x if batch_first else np.swapaxes(x, 0, 1), None, _numbers(example[1]) if len(example) == 2 else None).y
     ours = ours if batch_first or ours.ndim == 2 else np.swapaxes(ours, 0, 1)
     how = network.options.pool

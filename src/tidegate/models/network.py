@@ -15,12 +15,14 @@ from tidegate import format as container
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import pack_texts, unpack_texts
 from tidegate.decode.labels import probabilities
-from tidegate.errors import ConfigError, FormatError, ShapeError, TaskError
+from tidegate.errors import ConfigError, FormatError, ShapeError, TaskError, shown
 from tidegate.files import PathLike
+from tidegate.given import listed, numbers, whole
 from tidegate.models.base import FILE_FAULTS, Model, header_part, load_as
 from tidegate.models.nets_store import check_names, net_arrays, read_nets
 from tidegate.models.network_stream import NetworkStream
 from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.runtime.recurrent import refuse_bad
 from tidegate.spec import spec_to_plain
 from tidegate.tasks.network import NetworkOptions, build_spec
 
@@ -85,15 +87,13 @@ class Network(Model):
 
         Args:  x: codes (B, T), or numbers (B, T, I); batch first, whatever the torch module's batch_first was. state: what an
             earlier call returned, or None for zeros. lengths: (B,), 0 <= length <= T; padding is on the right and not read.
-        Raises: ShapeError, with what was expected.
+        Raises: ShapeError, with what was expected; DataError for NaN or Inf before a row's end.
         """
-        given = np.asarray(x)
-        if self.options.codes:
-            if given.ndim != 2:
-                raise ShapeError(f"x: expected codes (B, T), got {given.shape}")
-            given = given[..., None]
+        given = self._given(x)
+        known = None if lengths is None else whole("lengths", lengths)
         flat = None if state is None else self._flat(state, len(given))
-        outputs, after = self._net.run({"x": given}, flat, None if lengths is None else {"x": lengths})
+        refuse_bad(given, known)
+        outputs, after = self._net.run({"x": given}, flat, None if known is None else {"x": known})
         parts = {name.partition(".")[2]: part for name, part in self._net.state_parts(after).items()}
         return Ran(next(iter(outputs.values())), parts)
 
@@ -123,17 +123,28 @@ class Network(Model):
         """Load a network. Raises: FormatError; TaskError where the file is of another task."""
         return load_as(cls, path)
 
+    def _given(self, x: npt.ArrayLike) -> npt.NDArray[np.generic]:
+        """(B, T, size) codes or numbers. Raises: ShapeError."""
+        codes, size = self.options.codes, self._net.spec.inputs[0].size
+        given: npt.NDArray[np.generic] = whole("x", x) if codes else numbers("x", x, self._net.initial_state().dtype)
+        if given.ndim != (2 if codes else 3) or (not codes and given.shape[2] != size):
+            expected = "codes (B, T)" if codes else f"(B, T, {size})"
+            raise ShapeError(f"x: expected {expected}, got {given.shape}")
+        return given[..., None] if codes else given
+
     def _flat(self, state: Mapping[str, Floats], rows: int) -> Floats:
         """(B, S) of parts (L*D, B, H). Raises: ShapeError."""
         layout = {name.partition(".")[2]: shape for name, shape in self._net.spec.state().items()}
-        if set(state) != set(layout):
-            raise ShapeError(
-                f"state: expected the parts {', '.join(layout)}, got {', '.join(state) or 'none'}; pass on `run(...).state`"
-            )
+        if not isinstance(state, Mapping) or set(state) != set(layout):
+            got = (", ".join(map(str, state)) or "none") if isinstance(state, Mapping) else shown(state)
+            raise ShapeError(f"state: expected the parts {', '.join(layout)}, got {got[:80]}; pass on `run(...).state`")
+        dtype = self._net.initial_state().dtype
+        parts = {name: numbers(f"state {name!r}", state[name], dtype) for name in layout}
         for name, (layers, size) in layout.items():
-            if np.shape(state[name]) != (layers, rows, size):
-                raise ShapeError(f"state {name!r}: expected {(layers, rows, size)}, got {np.shape(state[name])}")
-        return np.concatenate([np.swapaxes(state[name], 0, 1).reshape(rows, -1) for name in layout], axis=1)
+            if parts[name].shape != (layers, rows, size):
+                raise ShapeError(f"state {name!r}: expected {(layers, rows, size)}, got {parts[name].shape}")
+            refuse_bad(parts[name], None, f"state {name!r}")
+        return np.concatenate([np.swapaxes(parts[name], 0, 1).reshape(rows, -1) for name in layout], axis=1)
 
     def _contents(self) -> tuple[dict[str, Plain], dict[str, npt.NDArray[np.generic]]]:
         header: dict[str, Plain] = {
@@ -163,14 +174,15 @@ def _checked(classes: Sequence[str] | None, options: NetworkOptions) -> tuple[st
     """Raises: ConfigError unless there are as many names as outputs, none twice."""
     if classes is None:
         return None
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-        raise ConfigError(f"classes: expected a list of texts, got {classes!r}")
+    classes = listed("classes", classes, "give the names of the outputs, in their order")
+    if not all(isinstance(name, str) and not any("\ud800" <= letter <= "\udfff" for letter in name) for name in classes):
+        raise ConfigError(f"classes: expected a list of texts without half letters, got {shown(classes)}")
     if options.pool == "none" or options.output_size < 2:
         raise ConfigError(
             "classes: expected a network that pools and ends in a linear layer of two outputs or more; leave them out"
         )
     if len(set(classes)) != options.output_size or len(classes) != options.output_size:
-        raise ConfigError(f"classes: expected {options.output_size} different names, one an output, got {list(classes)[:12]}")
+        raise ConfigError(f"classes: expected {options.output_size} different names, one an output, got {shown(classes)}")
     return tuple(classes)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.blocks.weights import Floats
-from tidegate.errors import DataError
+from tidegate.errors import DataError, shown
+from tidegate.given import integer, numbers
 from tidegate.models.streams import Arrays, BadSample, ModelStream
 from tidegate.runtime.predictor import Predictor
 from tidegate.runtime.snapshot import Field
@@ -77,26 +78,21 @@ class NetworkStream(ModelStream[Step, Floats]):
         self._last[:] = output
 
     def _code(self, sample: Step) -> tuple[int]:
-        if isinstance(sample, (bool, np.bool_)) or not isinstance(sample, (int, np.integer)):
+        code = integer(sample)
+        if code is None:
             raise DataError(f"push: expected a code, got {type(sample).__name__}; the state is untouched")
-        if not 0 <= sample < self._codes:
-            raise BadSample(f"expected a code from 0 to {self._codes - 1}, got {sample}")
-        return (int(sample),)
+        if not 0 <= code < self._codes:
+            raise BadSample(f"expected a code from 0 to {self._codes - 1}, got {shown(code)}")
+        return (code,)
 
     def _numbers(self, sample: Step) -> Floats:
         size = self._plan.net.spec.inputs[0].size
-        try:
-            given = np.asarray(sample)
-            if given.dtype.kind not in "fiub":
-                raise TypeError(f"values of {given.dtype}")
-            with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
-                step = given.astype(self._dtype)
-        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise DataError(f"push: expected ({size},) numbers, got {error}; the state is untouched") from error
+        said = f"({size},) numbers"
+        step = numbers("push", sample, self._dtype, error=DataError, expected=said, after="; the state is untouched")
         if step.shape != (size,):
             raise DataError(f"push: expected ({size},) numbers, got {step.shape}; the state is untouched")
         if not np.isfinite(step).all():
-            raise BadSample(f"expected finite numbers, got {step.tolist()}")
+            raise BadSample(f"expected finite numbers, got {shown(step.tolist())}")
         return step
 
     def _nothing(self) -> Floats:

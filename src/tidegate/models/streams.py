@@ -111,8 +111,20 @@ class ModelStream(ABC, Generic[S, A]):
 
     @classmethod
     def push_all(cls: type[T], streams: Sequence[T], samples: Sequence[Any]) -> list[Any]:
-        """A sample into each of different streams of one model; the answers of pushing each. A task may do it at once."""
-        return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
+        """A sample into each of different streams of one model; the answers of pushing each. A task may do it at once.
+
+        Where one refuses its sample, all are as they were before.
+        """
+        before, answers = [], []
+        try:
+            for stream, sample in zip(streams, samples, strict=True):
+                before.append(stream.copy())
+                answers.append(stream.push(sample))
+        except BaseException:  # Ctrl-C too
+            for stream, was in zip(streams, before, strict=False):
+                stream.__dict__.update(was.__dict__)
+            raise
+        return answers
 
     @classmethod
     @final

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tidegate.decode.labels import Floats
 from tidegate.decode.viterbi import NEVER, best_paths
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, shown
 from tidegate.models.streams import Arrays, BadSample, ModelStream, packed_texts, text_field, unpacked_texts
 from tidegate.models.tag_core import Core
 from tidegate.models.text_stream import readable
@@ -26,6 +26,7 @@ from tidegate.runtime.snapshot import Field
 from tidegate.spec import Recurrent, Spec
 
 Ints = npt.NDArray[np.int64]
+MOST_AHEAD = 1 << 20  # words
 
 
 class Given(NamedTuple):
@@ -110,8 +111,8 @@ class TagStream(ModelStream[str, "Given | None"]):
 
 def checked_look(look_ahead: object) -> int:
     """A number of words ahead. Raises: ConfigError."""
-    if isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 0:
-        raise ConfigError(f"look_ahead: expected a whole number of words, at least 0, got {look_ahead!r}")
+    if isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or not 0 <= look_ahead <= MOST_AHEAD:
+        raise ConfigError(f"look_ahead: expected a whole number of words from 0 to {MOST_AHEAD:,}, got {shown(look_ahead)}")
     return look_ahead
 
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from tidegate.blocks import graph
 from tidegate.blocks.weights import Floats, check_weights
 from tidegate.dims import check_shape
-from tidegate.errors import ShapeError, TaskError, nearest
+from tidegate.errors import ConfigError, ShapeError, TaskError, nearest, shown
+from tidegate.given import count_of, numbers, whole
 from tidegate.native import available, require
 from tidegate.runtime.calibrate import WatchedOps
 from tidegate.runtime.int8 import Int8Net, NetWeights, Watched, check_net
@@ -33,6 +34,7 @@ from tidegate.spec import (
 )
 
 Ints = npt.NDArray[np.int64]
+MOST_ROWS = 1 << 24  # sequences that one stream follows
 
 
 class Output(NamedTuple):
@@ -49,11 +51,15 @@ class Predictor:
     Args:  spec: the model. weights: `block.weight` -> float32 or float64 array, exactly those that the spec names; in 8 bits
            where they are NetWeights (runtime/int8.py).
            native: True for the native core, False for NumPy, None for the core where it is installed.
-    Raises: FormatError when a weight is missing, too many, of another shape or not finite; MissingExtra when native is True and
-           the core is not installed.
+    Raises: ConfigError for what is no spec; FormatError when a weight is missing, too many, of another shape or not finite;
+           MissingExtra when native is True and the core is not installed.
     """
 
     def __init__(self, spec: Spec, weights: Mapping[str, Floats], *, native: bool | None = None) -> None:
+        if not isinstance(spec, Spec):
+            raise ConfigError(f"spec: expected a tidegate.spec.Spec, got {shown(spec)}")
+        if native is not None and not isinstance(native, bool):
+            raise ConfigError(f"native: expected True, False or None, got {shown(native)}")
         check_weights(spec, weights)
         self.spec = spec
         self._weights = {name: _frozen(weights[name]) for name in spec.parameters()}
@@ -81,6 +87,10 @@ class Predictor:
 
     def state_parts(self, state: Floats) -> dict[str, Floats]:
         """`block.part` -> (L*D, B, H), of a state (B, S). Raises: ShapeError."""
+        if not isinstance(state, np.ndarray) or not state.ndim:
+            raise ShapeError(
+                f"state: expected (B, {self._state_size}), got {shown(state)}; pass on the state that run() returned"
+            )
         return self._unpacked(state, len(state)) or {}
 
     @property
@@ -105,11 +115,14 @@ class Predictor:
                codes.
                state: (B, S) from an earlier call, or None for the start: zero, or the state of the block that a decoder reads.
                lengths: port -> (B,), 0 <= length <= T; padding is on the right and not read.
-        Returns: outputs by name, 0 past a row's length, and the state after the last valid step of each row.
+        Returns: outputs by name, 0 past a row's length, and the state after the last valid step of each row. NaN and Inf are not
+               looked for here: a row that holds them gives what arithmetic gives, and no other row is touched. A Stream refuses
+               them, as do the models and the bare layer.
         Raises: ShapeError, with what was expected.
         """
         arrays = self._checked(inputs)
-        ragged = {name: self._lengths(name, values, arrays) for name, values in (lengths or {}).items()}
+        given = {} if lengths is None else _by_name("lengths", lengths)
+        ragged = {name: self._lengths(name, values, arrays) for name, values in given.items()}
         return self._ran(arrays, ragged, state)
 
     def _ran(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints], state: Floats | None) -> Output:
@@ -127,13 +140,13 @@ class Predictor:
         return Stream(self, rows)
 
     def initial_state(self, rows: int = 1) -> Floats:
-        """Zeros, (rows, S)."""
-        return np.zeros((rows, self._state_size), self._dtype)
+        """Zeros, (rows, S). Raises: ConfigError."""
+        return np.zeros((count_of("rows", rows, 0, MOST_ROWS), self._state_size), self._dtype)
 
     def _checked(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Floats | Ints]:
-        for name in inputs:
+        for name in _by_name("inputs", inputs):
             if name not in self._ports:
-                raise ShapeError(f"input {name!r}: the model has no such input; {nearest(name, self._ports)}")
+                raise ShapeError(f"input {shown(name)}: the model has no such input; {nearest(name, self._ports)}")
         arrays = {port.name: self._port(port, inputs) for port in self.spec.inputs}
         rows = {name: len(a) for name, a in arrays.items() if not self._ports[name].items}
         if len(set(rows.values())) > 1:
@@ -144,7 +157,7 @@ class Predictor:
         if port.name not in inputs:
             raise ShapeError(f"input {port.name!r}: missing; the model needs {', '.join(p.name for p in self.spec.inputs)}")
         values = inputs[port.name]
-        array = _whole(f"input {port.name!r}", values) if port.shape in CODED else self._floats(port, values)
+        array = whole(f"input {port.name!r}", values) if port.shape in CODED else self._floats(port, values)
         axes = 3 if port.shape in TIMED else 2
         if array.ndim != axes or array.shape[-1] != port.size:
             expected = "(B, T, {})" if axes == 3 else "(B, {})"
@@ -152,16 +165,7 @@ class Predictor:
         return array
 
     def _floats(self, port: Port, values: npt.ArrayLike) -> Floats:
-        try:
-            array = np.asarray(values)
-            if array.dtype == self._dtype:
-                return array
-            if array.dtype.kind not in "fiub":
-                raise TypeError(f"{array.dtype}")
-            with np.errstate(over="ignore"):  # what is too large for the dtype becomes Inf, which a Stream refuses
-                return array.astype(self._dtype, copy=False)
-        except (TypeError, ValueError) as error:
-            raise ShapeError(f"input {port.name!r}: expected an array of numbers, got {error}") from error
+        return numbers(f"input {port.name!r}", values, self._dtype)
 
     def _check_codes(self, arrays: Mapping[str, Floats | Ints], lengths: Mapping[str, Ints]) -> None:
         """Every code that is read is a row of its table. Raises: ShapeError."""
@@ -180,8 +184,8 @@ class Predictor:
     def _lengths(self, name: str, values: npt.ArrayLike, arrays: Mapping[str, Floats | Ints]) -> Ints:
         sequences = [port.name for port in self.spec.inputs if port.shape in TIMED]
         if name not in sequences:
-            raise ShapeError(f"lengths of {name!r}: the model has no such sequence; {nearest(name, sequences)}")
-        lengths = _whole(f"lengths of {name!r}", values)
+            raise ShapeError(f"lengths of {shown(name)}: the model has no such sequence; {nearest(name, sequences)}")
+        lengths = whole(f"lengths of {name!r}", values)
         batch, steps = arrays[name].shape[:2]
         if lengths.shape != (batch,) or (batch and not 0 <= lengths.min() <= lengths.max() <= steps):
             expected = f"({batch},) whole numbers from 0 to {steps}"
@@ -192,6 +196,9 @@ class Predictor:
         if state is None:
             return None
         size = self._state_size
+        if not isinstance(state, np.ndarray) or state.dtype.kind != "f":
+            got = f"values of {state.dtype}" if isinstance(state, np.ndarray) else f"a {type(state).__name__}"
+            raise ShapeError(f"state: expected an array of floats, got {got}; pass on the state that run() returned")
         if state.shape != (batch, size):
             raise ShapeError(f"state: expected ({batch}, {size}), got {state.shape}; pass on the state that run() returned")
         parts, start = {}, 0
@@ -212,8 +219,11 @@ class Stream:
 
     def __init__(self, predictor: Predictor, rows: int = 1, state: Floats | None = None) -> None:
         self._predictor = predictor
-        self._rows = rows
+        self._rows = count_of("rows", rows, 0, MOST_ROWS)
         if state is not None:
+            predictor.state_parts(state)
+            if not np.isfinite(state).all():
+                raise ShapeError("state: expected finite numbers, got NaN or Inf; pass on the state of a stream of this model")
             check_shape(
                 "state", state, "B S", "Pass on the state of a stream of this model.", B=rows, S=predictor.spec.state_size()
             )
@@ -233,12 +243,12 @@ class Stream:
         return {name: y[:, 0] if y.ndim == 3 else y for name, y in outputs.items()}
 
     def _stepped(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.ArrayLike]:
-        stepped: dict[str, npt.ArrayLike] = dict(inputs)
+        stepped: dict[str, npt.ArrayLike] = dict(_by_name("inputs", inputs))
         for port in self._predictor.spec.inputs:
             if port.name not in inputs or port.shape == "codes":
                 continue
             values = inputs[port.name]
-            array = _whole(f"input {port.name!r}", values) if port.shape in CODED else self._predictor._floats(port, values)
+            array = whole(f"input {port.name!r}", values) if port.shape in CODED else self._predictor._floats(port, values)
             if array.shape != (self._rows, port.size):
                 raise ShapeError(f"input {port.name!r}: expected one step, ({self._rows}, {port.size}), got {array.shape}")
             if not np.isfinite(array).all():
@@ -277,11 +287,11 @@ def _frozen(array: Floats) -> Floats:
     return copy
 
 
-def _whole(what: str, values: npt.ArrayLike) -> Ints:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" and array.size:
-        raise ShapeError(f"{what}: expected whole numbers, got {array.dtype}")
-    return array.astype(np.int64, copy=False)
+def _by_name(what: str, given: Mapping[str, npt.ArrayLike]) -> Mapping[str, npt.ArrayLike]:
+    """Raises: ShapeError for what is no mapping."""
+    if not isinstance(given, Mapping):
+        raise ShapeError(f"{what}: expected arrays by the names of the model's inputs, got {shown(given)}")
+    return given
 
 
 __all__ = ["Floats", "Ints", "Output", "Predictor", "Stream", "check_weights", "operations"]

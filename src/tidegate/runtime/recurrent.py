@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from tidegate import native
 from tidegate.blocks.weights import Floats
-from tidegate.errors import ConfigError, DataError, ShapeError, TaskError, nearest
+from tidegate.errors import ConfigError, DataError, ShapeError, TaskError, nearest, shown
+from tidegate.given import listed, numbers, one_of, whole
 from tidegate.runtime.calibrate import HEADROOM
 from tidegate.runtime.int8 import NetWeights, quantized
 from tidegate.runtime.native_ops import NativeOps, single_steps
@@ -33,9 +34,7 @@ NAME = "layer"
 
 def checked_policy(on_bad: str) -> OnBad:
     """What a stream does with NaN and Inf. Raises: ConfigError."""
-    if on_bad not in get_args(OnBad):
-        raise ConfigError(f"on_bad: expected 'reject', 'hold' or 'reset', got {on_bad!r}")
-    return cast("OnBad", on_bad)
+    return cast("OnBad", one_of("on_bad", on_bad, get_args(OnBad)))
 
 
 @final
@@ -61,7 +60,7 @@ class Recurrent:
 
     def __init__(self, cell: str, weights: Mapping[str, npt.ArrayLike]) -> None:
         if not isinstance(cell, str) or cell not in CELLS:
-            raise ConfigError(f"cell: expected rnn, rnn_relu, lstm or gru, got {cell!r}; {nearest(str(cell), CELLS)}")
+            raise ConfigError(f"cell: expected rnn, rnn_relu, lstm or gru, got {shown(cell)}; {nearest(cell, CELLS)}")
         arrays = _arrays(weights)
         block = _block(CELLS[cell], arrays)
         self._prepare(block, {f"{NAME}.{name}": array for name, array in arrays.items()})
@@ -104,12 +103,12 @@ class Recurrent:
         Args:  to: "int8". x: (T, I) or (B, T, I), samples as the layer will see them.
         Raises: ConfigError; ShapeError; DataError; TaskError for float64, for an rnn with ReLU, and for more than 2,064 inputs.
         """
-        if to != "int8":
-            raise ConfigError(f"to: expected int8, got {to!r}")
-        given = _numbers("x", x, self._dtype)
+        if not isinstance(to, str) or to != "int8":
+            raise ConfigError(f"to: expected int8, got {shown(to)}")
+        given = numbers("x", x, self._dtype)
         if given.ndim not in (2, 3) or given.shape[-1] != self.input_size or not given.size:
             raise ShapeError(f"x: expected samples, (T, {self.input_size}) or (B, T, {self.input_size}), got {given.shape}")
-        _refuse_bad(given.reshape(1, -1, self.input_size), None)
+        refuse_bad(given.reshape(1, -1, self.input_size), None)
         if self._dtype != np.float32 or self._net.int8 is not None:
             got = "int8" if self._net.int8 is not None else str(self._dtype)
             raise TaskError(f"int8: expected a layer of float32, got {got}; make it from float32 weights")
@@ -127,14 +126,14 @@ class Recurrent:
             where x has none.
         Raises: ShapeError; DataError for NaN or Inf before a row's end.
         """
-        given = _numbers("x", x, self._dtype)
+        given = numbers("x", x, self._dtype)
         if given.ndim not in (2, 3) or given.shape[-1] != self.input_size:
             raise ShapeError(f"x: expected (T, {self.input_size}) or (B, T, {self.input_size}), got {given.shape}")
         single = given.ndim == 2
         batch = given[None] if single else given
         began = None if state is None else self._packed(state, len(batch), single=single)
-        known = None if lengths is None else {"x": np.atleast_1d(np.asarray(lengths))}
-        _refuse_bad(batch, None if known is None else known["x"])
+        known = None if lengths is None else {"x": np.atleast_1d(whole("lengths", lengths))}
+        refuse_bad(batch, None if known is None else known["x"])
         ran = self._net.run({"x": batch}, began, known)
         y = ran.outputs[NAME]
         parts = [self._net.state_parts(ran.state)[f"{NAME}.{part}"] for part in self._parts]
@@ -164,7 +163,8 @@ class Recurrent:
         Raises: ShapeError; ConfigError for a stream of another layer or one twice; DataError for NaN or Inf in the sample of a
             stream that rejects it: no stream is stepped then.
         """
-        given = np.require(_numbers("x", x, self._dtype), requirements=["C", "A"])
+        streams = listed("streams", streams, "give the streams that stream() made, in a list")
+        given = np.require(numbers("x", x, self._dtype), requirements=["C", "A"])
         if given.shape != (len(streams), self.input_size):
             raise ShapeError(f"x: expected a row for each stream, {(len(streams), self.input_size)}, got {given.shape}")
         y = self._output(out, (len(streams), self.hidden_size))
@@ -217,12 +217,14 @@ class Recurrent:
 
     def _packed(self, state: State, batch: int, *, single: bool) -> Floats:
         """(B, S) of PyTorch's states. Raises: ShapeError."""
-        parts = tuple(_numbers("state", part, self._dtype) for part in (state if isinstance(state, tuple) else (state,)))
+        parts = tuple(numbers("state", part, self._dtype) for part in (state if isinstance(state, tuple) else (state,)))
         rows = self.block.state()["h"]
         expected = rows if single else (rows[0], batch, rows[1])
         if len(parts) != len(self._parts) or any(np.shape(part) != expected for part in parts):
             got = ", ".join(str(np.shape(part)) for part in parts)
             raise ShapeError(f"state: expected {' and '.join(self._parts)} of {expected}, got {got}; pass on what run() returned")
+        for name, part in zip(self._parts, parts, strict=True):
+            refuse_bad(part, None, f"state {name!r}")
         own = [part.reshape(rows[0], batch, rows[1]).swapaxes(0, 1) for part in parts]
         return np.concatenate([part.reshape(batch, -1) for part in own], 1)
 
@@ -311,7 +313,7 @@ class _Plain:
 
 def _slowly(layer: Recurrent, policy: OnBad, core: Any, x: object, out: object) -> Floats:
     """A step whose sample is no dense array of the right dtype, or holds NaN or Inf. Raises: ShapeError, DataError."""
-    given = np.array(_numbers("x", cast("npt.ArrayLike", x), layer._dtype), order="C")
+    given = np.array(numbers("x", x, layer._dtype, after="; the state is untouched"), order="C")
     if given.shape != (layer.input_size,):
         raise ShapeError(f"x: expected one sample, ({layer.input_size},), got {given.shape}; the state is untouched")
     y = layer._output(cast("Floats | None", out), (layer.hidden_size,))
@@ -326,16 +328,17 @@ def _slowly(layer: Recurrent, policy: OnBad, core: Any, x: object, out: object) 
     return y
 
 
-def _refuse_bad(batch: Floats, lengths: npt.NDArray[Any] | None) -> None:
-    """Raises: DataError for NaN or Inf that would be read."""
-    bad = ~np.isfinite(batch).all(-1)
-    if lengths is not None and lengths.shape == bad.shape[:1] and lengths.dtype.kind in "iu":
+def refuse_bad(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None, what: str = "x") -> None:
+    """Raises: DataError for NaN or Inf that would be read, in (B, T, C) with lengths (B,), or in any other array without."""
+    bad = ~np.isfinite(values).all(-1)
+    if lengths is not None and lengths.shape == bad.shape[:1]:
         bad &= np.arange(bad.shape[1]) < lengths[:, None]
-    if bad.any():
-        row, step = np.argwhere(bad)[0].tolist()
-        raise DataError(
-            f"x: expected finite numbers, got NaN or Inf in row {row} at step {step}; mend the input, or give lengths"
-        )
+    if not bad.any():
+        return
+    if what != "x":
+        raise DataError(f"{what}: expected finite numbers, got NaN or Inf; pass on what run() returned")
+    row, step = np.argwhere(bad)[0].tolist()
+    raise DataError(f"x: expected finite numbers, got NaN or Inf in row {row} at step {step}; mend the input, or give lengths")
 
 
 def _refused(sample: Floats, what: str) -> DataError:
@@ -346,30 +349,22 @@ def _refused(sample: Floats, what: str) -> DataError:
     )
 
 
-def _numbers(what: str, values: npt.ArrayLike, dtype: np.dtype[Any]) -> Floats:
-    """As an array of the weights' dtype. Raises: ShapeError for what holds no numbers."""
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"values of {array.dtype}")
-        with np.errstate(over="ignore"):  # what is too large becomes Inf, which is bad input
-            return array.astype(dtype, copy=False)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ShapeError(f"{what}: expected an array of numbers, got {error}") from error
-
-
 def _arrays(weights: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
     """Dense arrays of one dtype. Raises: ConfigError, ShapeError."""
     if not isinstance(weights, Mapping) or not weights:
         raise ConfigError(f"weights: expected arrays by PyTorch's names (weight_ih_l0, ...), got {type(weights).__name__}")
-    found = {str(name): np.asarray(value) for name, value in weights.items()}
+    odd = next((name for name in weights if not isinstance(name, str)), None)
+    if odd is not None:
+        raise ConfigError(f"weights: expected PyTorch's names (weight_ih_l0, ...), got {shown(odd)}")
+    found = {name: numbers(f"weights: {name}", value, None) for name, value in weights.items()}
     dtypes = {array.dtype.name for array in found.values()}
     if not dtypes <= {"float32", "float64"} or len(dtypes) != 1:
         raise ShapeError(f"weights: expected all of float32 or all of float64, got {', '.join(sorted(dtypes))}; convert them")
     for name, array in found.items():
         if not np.isfinite(array).all():
             raise ShapeError(f"weights: {name}: expected finite numbers, got NaN or Inf; train or convert it again")
-    return {name: np.ascontiguousarray(array) for name, array in found.items()}
+    own = np.dtype(dtypes.pop())  # of this machine's byte order
+    return {name: np.ascontiguousarray(array, own) for name, array in found.items()}
 
 
 def _block(cell: Cell, weights: dict[str, Floats]) -> Block:

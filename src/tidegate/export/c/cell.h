@@ -6,6 +6,7 @@
  *   TG_SET(c)        a TG_REAL of the constant c
  *   TG_FMA(a, b, c)  a * b + c
  *   TG_LESS(a, b, x, y)  x where a < b, else y; y where a or b is NaN
+ *   TG_MINUS(a, b)   a - b, if there is a better way than to write it so
  * and either TG_EXP(x) and TG_EXPM1(x), or, for 32-bit numbers, TG_POW2(s), 2^k from s = k + 1.5 * 2^23 with k in [-126, 127].
  *
  * A cell is three functions over the products g of one unit. The first two turn them into what backward needs, in place; they are
@@ -16,6 +17,10 @@
  *   backward(g, h, c, dh, dc, d, &dh_prev, &dc_prev): dh, dc are gradients of h_next, c_next; d those of the products;
  *   dh_prev, dc_prev what reaches the old state beside the products.
  * Names: docs/explanation/cells.md derives each. */
+
+#ifndef TG_MINUS
+#define TG_MINUS(a, b) ((a) - (b))
+#endif
 
 /* e^x and e^x - 1. Reduction to r = x - k ln 2, |r| <= ln 2 / 2 in two parts (Cody & Waite 1980); the polynomial is that of Cephes
  * expf (Moshier 1989). Relative error below 2e-7 over all numbers whose result is not denormal. NaN stays NaN. */
@@ -29,7 +34,7 @@ TG_INLINE TG_REAL tg_clamp(TG_REAL x, TG_REAL low, TG_REAL high) {
 TG_INLINE TG_REAL tg_reduced_expm1(TG_REAL x, TG_REAL lower, TG_REAL *power) {
   const TG_REAL magic = TG_SET(12582912.0f);
   const TG_REAL shifted = TG_FMA(x, TG_SET(1.44269504088896341f), magic);
-  const TG_REAL k = shifted - magic;
+  const TG_REAL k = TG_MINUS(shifted, magic);
   TG_REAL r = TG_FMA(k, TG_SET(-0.693359375f), x);
   r = TG_FMA(k, TG_SET(2.12194440e-4f), r);
   const TG_REAL r2 = r * r;
@@ -37,7 +42,7 @@ TG_INLINE TG_REAL tg_reduced_expm1(TG_REAL x, TG_REAL lower, TG_REAL *power) {
   const TG_REAL middle = TG_FMA(TG_SET(8.3334519073e-3f), r, TG_SET(4.1665795894e-2f));
   const TG_REAL high = TG_FMA(TG_SET(1.9875691500e-4f), r, TG_SET(1.3981999507e-3f));
   const TG_REAL q = TG_FMA(TG_FMA(high, r2, middle), r2, low);
-  *power = TG_POW2(shifted - lower);
+  *power = TG_POW2(TG_MINUS(shifted, lower));
   return TG_FMA(q, r2, r);
 }
 
@@ -63,7 +68,7 @@ TG_INLINE TG_REAL tg_exp(TG_REAL x) {
 TG_INLINE TG_REAL tg_expm1_within(TG_REAL x, TG_REAL bound) {
   TG_REAL power;
   const TG_REAL p = tg_reduced_expm1(tg_clamp(x, -bound, bound), TG_SET(0.0f), &power);
-  return TG_FMA(p, power, power - TG_SET(1.0f));
+  return TG_FMA(p, power, TG_MINUS(power, TG_SET(1.0f)));
 }
 #define TG_EXP_CLAMPED(x) tg_exp_clamped(x)
 #define TG_EXPM1_WITHIN(x, bound) tg_expm1_within(x, bound)
@@ -158,7 +163,7 @@ TG_INLINE void tg_gru_gates(TG_REAL *g, TG_REAL c, TG_REAL *c_next) {
 }
 TG_INLINE void tg_gru_output(TG_REAL *g, TG_REAL h, TG_REAL c_next, TG_REAL *h_next) {
   g[0] = tg_tanh(TG_FMA(g[1], g[3], g[0]));
-  *h_next = TG_FMA(g[2], h - g[0], g[0]);
+  *h_next = TG_FMA(g[2], TG_MINUS(h, g[0]), g[0]);
   (void)c_next;
 }
 /* h' = (1 - z) n + z h: gradients of the sums inside n and z, and of h. */
@@ -191,7 +196,7 @@ TG_INLINE void tg_gru_reset_backward(TG_REAL r, TG_REAL h, TG_REAL ds, TG_REAL *
 }
 TG_INLINE void tg_gru_blend(TG_REAL *n, TG_REAL z, TG_REAL h, TG_REAL *h_next) {
   *n = tg_tanh(*n);
-  *h_next = TG_FMA(z, h - *n, *n);
+  *h_next = TG_FMA(z, TG_MINUS(h, *n), *n);
 }
 
 #undef TG_EXP_CLAMPED

@@ -93,6 +93,18 @@ TG_INLINE tg_real tg_pow2(tg_real shifted) {
 #define TG_FMA(a, b, c) ((a) * (b) + (c))
 #endif
 #define TG_LESS(a, b, x, y) ((a) < (b) ? (x) : (y))
+#if defined(__GNUC__) && defined(__thumb__) && !defined(__thumb2__) && !defined(__ARM_FP)
+/* A Cortex-M0's subtraction is 800 bytes beside an addition's: a + -b has the same bits. */
+static TG_UNUSED tg_real tg_minus(tg_real a, tg_real b) {
+  uint32_t bits;
+  TG_COPY(&bits, &b, sizeof bits);
+  bits ^= 0x80000000u;
+  __asm__("" : "+r"(bits)); /* or the compiler makes a subtraction of it */
+  TG_COPY(&b, &bits, sizeof b);
+  return a + b;
+}
+#define TG_MINUS(a, b) tg_minus(a, b)
+#endif
 #endif
 #define TG_REAL tg_real
 #define TG_SET(value) tg_all(value)
@@ -307,7 +319,7 @@ TG_INLINE void tg_softmax(float *y, const float *x, float temperature, int n) {
   float highest = x[0], total = 0.0f;
   int k;
   for (k = 1; k < n; ++k) highest = x[k] > highest ? x[k] : highest;
-  for (k = 0; k < n; k += TG_LANES) tg_store(y + k, tg_exp((tg_load(x + k) - tg_all(highest)) / tg_all(temperature)));
+  for (k = 0; k < n; k += TG_LANES) tg_store(y + k, tg_exp(TG_MINUS(tg_load(x + k), tg_all(highest)) / tg_all(temperature)));
   for (k = 0; k < n; ++k) total += y[k];
   for (k = 0; k < n; ++k) y[k] /= total;
 }
@@ -343,5 +355,6 @@ TG_INLINE int tg_near(const float *a, const float *b, float tolerance, int n) {
 #undef TG_POW2
 #undef TG_FMA
 #undef TG_LESS
+#undef TG_MINUS
 #undef TG_INLINE
 #endif
