@@ -5,6 +5,7 @@ An object may raise anything while it is looked at, so every look stands in here
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Set, Sized
 from decimal import Decimal
 from numbers import Real
@@ -38,7 +39,7 @@ def numbers(
     if type(values) is np.ndarray and values.dtype == dtype:  # the common case, of every step
         return values
     try:
-        if isinstance(values, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in values):
+        if isinstance(values, (list, tuple)) and any(map(_masked, values)):
             values = np.ma.stack(values)
         array = np.asarray(values)
         if missing and array.dtype.kind == "O":
@@ -47,9 +48,10 @@ def numbers(
             raise TypeError(f"values of {array.dtype}")
         with np.errstate(over="ignore"):
             found = array if dtype is None else array.astype(dtype, copy=False)
-        if type(values) is np.ndarray or not isinstance(values, np.ma.MaskedArray):
+        if not _masked(values):
             return found
-        return np.where(np.ma.getmaskarray(values), np.nan, found) if np.ma.is_masked(values) else found
+        mask = np.ma.getmaskarray(cast("Any", values))
+        return np.where(mask, np.nan, found) if mask.any() else found
     except Exception as fault:  # an object's own __array__ may raise anything
         raise error(f"{what}: expected {expected}, got {told(fault)}{after}") from fault
 
@@ -60,7 +62,7 @@ def whole(what: str, values: object) -> npt.NDArray[np.int64]:
         array = np.asarray(values)
         if array.dtype.kind not in WHOLE and array.size:
             raise TypeError(f"{array.dtype}")
-        if np.ma.is_masked(values):
+        if _masked(values) and np.ma.is_masked(values):
             raise TypeError("masked values")
         if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
             raise ValueError(f"{array.max()}")
@@ -101,6 +103,12 @@ def integer(value: object) -> int | None:
     """One whole number; None for anything else, truth values and spans of time too."""
     plain = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
     return int(cast(int, value)) if plain else None
+
+
+def _masked(values: object) -> bool:
+    """Whether NumPy masks something there; who has such an array has loaded numpy.ma, which takes a while."""
+    ma = sys.modules.get("numpy.ma")
+    return ma is not None and isinstance(values, ma.MaskedArray)
 
 
 def _real(value: object) -> float:

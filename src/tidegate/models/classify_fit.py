@@ -17,8 +17,6 @@ from tidegate.data.texts import Texts
 from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.decode.labels import Floats, fit_temperature, probabilities
 from tidegate.errors import DataError
-from tidegate.export.c.budget import untrained as untrained_net
-from tidegate.export.deployed import Deployed
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.classify_figures import ALONE
@@ -48,6 +46,7 @@ from tidegate.tasks.problem import GivenRows, TrainOptions
 from tidegate.tasks.token_batches import cut, groups, padded
 
 if TYPE_CHECKING:
+    from tidegate.export.deployed import Deployed
     from tidegate.train.run import FitResult
 
 CHECKS_PER_EPOCH, LEAST_BETWEEN_CHECKS, LEAST_PATIENCE = 2, 25, 4
@@ -156,6 +155,9 @@ def fit(
 
 def _on_device(options: ClassifyOptions, tokenizer: Tokenizer, classes: tuple[str, ...]) -> Deployed:
     """What a device would hold of these options."""
+    from tidegate.export.c.budget import untrained as untrained_net
+    from tidegate.export.deployed import Deployed
+
     net = untrained_net(build_spec(options, tokenizer.size, len(classes)))
     return Deployed(net=net, task="classify", tokenizer=tokenizer, classes=classes, longest=options.max_tokens)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 from tidegate.errors import ConfigError, TaskError
-from tidegate.export.c.budget import Budget, budget
-from tidegate.export.deployed import Deployed
 from tidegate.tasks.classify import ClassifyOptions
 from tidegate.tasks.forecast import ForecastOptions
 from tidegate.tasks.generate import GenerateOptions
+
+if TYPE_CHECKING:  # a model is loaded without its exporters
+    from tidegate.export.c.budget import Budget
+    from tidegate.export.deployed import Deployed
 
 SIZES = (*range(4, 64, 4), *range(64, 257, 8))
 _SIZE = re.compile(r"(\d{1,9})([KM]?)\Z")
@@ -58,6 +60,8 @@ def sized(options: O, held: Limits, deployed: Callable[[O], Deployed]) -> tuple[
     Args:  deployed: options -> the untrained net and its tables.
     Raises: TaskError for options that are not exported, each with what to set instead; ConfigError where nothing fits.
     """
+    from tidegate.export.c.budget import budget
+
     _check(options)
     chosen: tuple[O, Budget] | None = None
     for hidden in SIZES:

@@ -14,19 +14,17 @@ import numpy.typing as npt
 from tidegate.config import Plain, to_plain
 from tidegate.data.panel import Panel
 from tidegate.errors import DataError
-from tidegate.export.c.budget import untrained as untrained_net
-from tidegate.export.deployed import Deployed
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.device_size import Limits, sized
 from tidegate.models.drive import Drive, run_options
 from tidegate.models.forecast_core import Core, Corrections
-from tidegate.models.forecast_device import followed
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.tasks.forecast import ForecastOptions, ForecastProblem, make_plan
 from tidegate.tasks.forecast_net import build_spec
 from tidegate.tasks.problem import TrainOptions
 
 if TYPE_CHECKING:
+    from tidegate.export.deployed import Deployed
     from tidegate.train.resume import Member
     from tidegate.train.run import FitResult
 
@@ -62,6 +60,10 @@ def fit(options: ForecastOptions, panel: Panel, drive: Drive, held: Limits | Non
 
 def on_device(options: ForecastOptions, panel: Panel) -> Deployed:
     """What a device would hold of these options."""
+    from tidegate.export.c.budget import untrained as untrained_net
+    from tidegate.export.deployed import Deployed
+    from tidegate.models.forecast_device import followed
+
     plan = make_plan(options, panel)
     corrections = Corrections((50.0,), np.full((1, plan.horizon), 2.0)) if options.calibrate else None
     core = Core(plan, (), corrections, options.lower, options.paths)

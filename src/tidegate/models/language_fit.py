@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, cast, final
+from typing import TYPE_CHECKING, NamedTuple, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,6 @@ from tidegate.data.textlines import check_characters, read_text
 from tidegate.data.texts import read_texts
 from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.errors import DataError
-from tidegate.export.c.budget import untrained
-from tidegate.export.deployed import Deployed
 from tidegate.files import PathLike
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.device_size import Limits, sized
@@ -31,6 +29,9 @@ from tidegate.tasks.fill import FillProblem, build_both, piece
 from tidegate.tasks.generate import START, TABLE, GenerateOptions, LanguageProblem, build_spec
 from tidegate.tasks.ngrams import WittenBell
 from tidegate.tasks.problem import TrainOptions
+
+if TYPE_CHECKING:
+    from tidegate.export.deployed import Deployed
 
 USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3500, 2, 100
 CHECK_EVERY = 100
@@ -170,6 +171,9 @@ def fit(
 
 def _on_device(options: GenerateOptions, tokenizer: Tokenizer) -> Deployed:
     """What a device would hold of these options."""
+    from tidegate.export.c.budget import untrained
+    from tidegate.export.deployed import Deployed
+
     return Deployed(net=untrained(build_spec(options, tokenizer.size)), task="generate", tokenizer=tokenizer)
 
 

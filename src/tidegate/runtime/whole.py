@@ -6,6 +6,7 @@ Serves where the native core is not installed; `mean` serves both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -141,17 +142,15 @@ def _sigmoid(x: Whole) -> Whole:
 def _curve(x: Whole, halve: int) -> Whole:
     a = np.minimum(np.abs(x) >> halve, (1 << 19) - 1)
     k, f = a >> 14, a & 16383
-    c = CURVE[:, k]
+    c = curve()[:, k]
     y = c[0] + ((c[1] + ((c[2] + ((c[3] * f) >> 14)) * f >> 14)) * f >> 14)
     return np.asarray(np.where(x < 0, -y, y), np.int64)
 
 
-def _curve_table() -> Whole:
+@cache
+def curve() -> Whole:
     """Cubics through the Chebyshev nodes of the quarters of [0, 8): tanh in units of 2^-18. The numbers of csrc/fixed.h."""
     nodes = (np.cos((2 * np.arange(4) + 1) * np.pi / 8) + 1) / 2
     powers = np.vander(nodes, 4, increasing=True)
     rows = [np.rint(np.linalg.solve(powers, np.tanh((k + nodes) / 4) * 2.0**18)) for k in range(32)]
     return np.array(rows, np.int64).T
-
-
-CURVE = _curve_table()
