@@ -185,6 +185,7 @@ class Forecaster(Model):
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
         """
         fitted, lines = self._ready(), Lines(self._like_fit(read_table(frame)))
+        answers.check_windows("quantize", windows, step)
         cut = answers.tail_cut(lines, self.options.horizon, windows, step or self.options.horizon)
 
         def remade(weights: Sequence[Weights]) -> Forecaster:
@@ -237,8 +238,7 @@ class Forecaster(Model):
             target, time, id = roles.target, roles.time or None, roles.id
             past, future, static = roles.past, roles.future, roles.static
         panel = self._panel(table, target, time, id, past, future, static)
-        if windows < 1 or (step is not None and step < 1):
-            raise ConfigError(f"backtest: expected windows and step of at least 1, got {windows} and {step}")
+        answers.check_windows("backtest", windows, step)
         drive = Drive(seconds, None, False, None, progress, None)
         return answers.backtest(self.options, panel, windows, step or self.options.horizon, refit, drive, levels, against or {})
 
