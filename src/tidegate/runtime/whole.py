@@ -36,11 +36,15 @@ def recurrent(
 
 def read_input(x: Floats, exponent: int) -> Whole:
     """x in units of 2^-exponent, to the nearest, within 8191; NaN is the lowest."""
+    return (_bounded(x, exponent, MOST_READ) + np.float32(8192.5)).astype(np.int64) - 8192
+
+
+def _bounded(x: Floats, exponent: int, most: int) -> npt.NDArray[np.float32]:
+    """x * 2^exponent, from -most to most; NaN is the lowest."""
     with np.errstate(over="ignore"):
         v = x.astype(np.float32) * np.float32(2.0**exponent)
-    v = np.where(v > -MOST_READ, v, np.float32(-MOST_READ))
-    v = np.where(v < MOST_READ, v, np.float32(MOST_READ)).astype(np.float32)
-    return (v + np.float32(8192.5)).astype(np.int64) - 8192
+    v = np.where(v > -most, v, np.float32(-most))
+    return np.where(v < most, v, np.float32(most)).astype(np.float32)
 
 
 def linear(x: Floats, parts: LinearParts) -> Floats:
@@ -93,7 +97,8 @@ def mean_of(sums: Whole, counts: npt.NDArray[np.integer] | int) -> Floats:
 
 
 def _units(state: Floats) -> Whole:
-    v = np.clip(state.astype(np.float32) * np.float32(2.0**UNITS), -MOST, MOST)
+    """A state in whole numbers, to the nearest; NaN is the lowest."""
+    v = _bounded(state, UNITS, MOST)
     return np.asarray(v + np.where(v < 0, np.float32(-0.5), np.float32(0.5)), np.int64)
 
 
