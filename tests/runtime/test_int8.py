@@ -248,7 +248,7 @@ ALTERED = {
     "float weights with a scale": {W: lambda a: a.astype(F32)},
     "whole weights without exponents": {E: None},
     "no exponents at all": dict.fromkeys(("e.exponents", E, "y.exponents")),
-    "exponents of float weights": {**{n: None for n in (S,)}, W: lambda a: a.astype(F32)},
+    "exponents of float weights": {S: None, W: lambda a: a.astype(F32)},
     "exponents of another length": {E: lambda a: a[:1]},
     "no exponent": {E: lambda a: a[:0]},
     "exponents of two dimensions": {E: lambda a: a[None]},

@@ -1,4 +1,4 @@
-"""Layers in whole numbers: the core, on every instruction set, and the NumPy twin give the same bits; and how near float32 they are."""
+"""Layers in whole numbers: the core on every instruction set gives the bits of the NumPy twin; and how near float32 they are."""
 
 from __future__ import annotations
 

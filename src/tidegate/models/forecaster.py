@@ -23,7 +23,7 @@ from tidegate.data.lines import Cut, Lines
 from tidegate.data.panel import Panel, build_panel
 from tidegate.data.table import Table, read_table
 from tidegate.decode.quantiles import checked_levels
-from tidegate.errors import ConfigError, DataError, FormatError, bounded, nearest
+from tidegate.errors import ConfigError, DataError, FormatError, TaskError, bounded, nearest
 from tidegate.files import PathLike
 from tidegate.models import forecast_answers as answers
 from tidegate.models import forecast_fit as fitting
@@ -250,8 +250,11 @@ class Forecaster(Model):
         Every row is trained on: the intervals keep their factors, and the card loses its held-back figures; `backtest` measures.
 
         Args:  steps: optimiser steps, a quarter of those of `fit` if None.
+        Raises: TaskError for a model in 8 bits.
         """
         fitted = self._ready()
+        if any(net.int8 is not None for net in fitted.core.nets):
+            raise TaskError("update: the model is in 8 bits; update the float32 one that it was made from, then quantize it")
         table = read_table(frame)
         drive = Drive(parse_budget(budget), None, False, None, progress, None)
         panel = self._like_fit(table)
