@@ -14,7 +14,7 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import FormatError, TaskError
+from tidegate.errors import FormatError, TaskError, shown
 from tidegate.native import WholeLayer, WholeProduct
 from tidegate.spec import Block, Embed, Linear, Recurrent, Spec, block_parameters, weight_name
 
@@ -291,7 +291,7 @@ def check_net(spec: Spec, net: NetWeights) -> None:
     for name, given in net.exponents.items():
         block = blocks[name]
         if refusal(block) is not None or len(given) != _count(block) or not all(EXPONENTS[0] <= e <= EXPONENTS[1] for e in given):
-            raise FormatError(f"block {name!r}: exponents {given!r} are not those of an int8 net; save the model again")
+            raise FormatError(f"block {name!r}: exponents {shown(given)} are not those of an int8 net; save the model again")
     for name, scale in net.scales.items():
         sound = scale.dtype == np.float32 and scale.shape == net[name].shape[:1] and bool(np.isfinite(scale).all())
         if not sound or bool((scale < 0).any()):
