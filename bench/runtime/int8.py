@@ -66,7 +66,7 @@ def wikigold() -> Row:
     sentences = [tuple(zip(*(line.split()[:2] for line in block.splitlines()), strict=True)) for block in blocks]
     own = [(list(words), list(tags)) for words, tags in sentences]
     train, dev, test = ([own[k] for k in part] for part in thirds(len(own)))
-    model = tg.Tagger(hidden_size=64, embedding_dim=48, steps=400).fit(train, progress=False)
+    model = tg.Tagger(hidden_size=64, embedding_dim=48, steps=1000).fit(train, progress=False)
     return Row(model, lambda m: m.quantize("int8", dev, force=True), lambda m: m.evaluate(test).board.figures["net"]["F1"])
 
 
@@ -76,7 +76,7 @@ def phones() -> Row:
     pairs = [line.split("#")[0].split(None, 1) for line in lines[::8]]
     pairs = [(word, " ".join(said.split())) for word, said in pairs if word.isalpha()]
     train, dev, test = (([pairs[k][0] for k in part], [pairs[k][1] for k in part]) for part in thirds(len(pairs)))
-    model = tg.Translator(units="char", target_units="word", hidden_size=96, embedding_dim=48, steps=900).fit(
+    model = tg.Translator(units="char", target_units="word", hidden_size=96, embedding_dim=48, steps=2500).fit(
         train, progress=False
     )
     measure = {"measures": ("token-error",)}
@@ -96,7 +96,7 @@ def ett(scaling: str) -> Row:
     return Row(
         model,
         lambda m: m.quantize("int8", dev, windows=100, step=24, force=True),
-        lambda m: m.evaluate(later).board.figures["forecast"]["MSE"],
+        lambda m: m.evaluate(later).board.figures["tidegate"]["MSE"],
     )
 
 

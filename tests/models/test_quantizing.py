@@ -303,11 +303,17 @@ def test_the_loss_is_a_share_in_the_measures_own_direction(
     assert found.loss == pytest.approx(loss)
 
 
-def test_a_measure_that_is_no_number_any_more_is_beyond_every_limit(models: Callable[[str], tuple[Any, Any]]) -> None:
+@pytest.mark.parametrize(
+    "after", [Measured("m", float("nan"), True), Measured("m", float("inf"), False), Measured("n", 0.5, True)]
+)
+def test_a_measure_that_is_no_number_any_more_is_refused_even_by_force(
+    after: Measured, models: Callable[[str], tuple[Any, Any]]
+) -> None:
+    """Where the first measure is not defined any more, a board gives its second, which says nothing beside the first."""
     net = models("classify last")[0]._ready().nets[0]
-    scores = iter([Measured("m", 0.5, True), Measured("m", float("nan"), True)])
-    with pytest.raises(tg.ExportError, match="nan"):
-        quantize("int8", [(net.spec, net.weights)], lambda weights: weights, lambda _: next(scores), 1e9, force=False)
+    scores = iter([Measured("m", 0.5, True), after])
+    with pytest.raises(tg.ExportError, match="m is no number any more"):
+        quantize("int8", [(net.spec, net.weights)], lambda weights: weights, lambda _: next(scores), 1e9, force=True)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +362,14 @@ def test_a_model_of_float64_is_refused(models: Callable[[str], tuple[Any, Any]])
     own._core = replace(core, nets=wide)
     with pytest.raises(tg.TaskError, match="float64"):
         own.quantize("int8", TEXTS)
+
+
+def test_onnx_does_not_hold_8_bits(models: Callable[[str], tuple[Any, Any]], tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    for name in ("classify last", "generate", "tag plain", "translate", "forecast window"):
+        with pytest.raises(tg.TaskError, match="export the float32 one"):
+            models(name)[1].export(tmp_path / "m.onnx", "onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_in_8_bits_is_trained_no_further_as_it_is(models: Callable[[str], tuple[Any, Any]]) -> None:
