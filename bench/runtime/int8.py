@@ -1,6 +1,6 @@
 """What 8 bits cost: the measure of small nets in float32 and int8, and the size of their files -> results/int8.json, INT8.md.
 
-    python bench/runtime/int8.py [ROW ...]          # trains, which needs torch: seven minutes on one core
+    python bench/runtime/int8.py [ROW ...]          # trains, which needs torch: eight minutes on one core
 
 Every row: train, hold back a dev part that `quantize` scores both on, then score both on a test part that nothing has looked at.
 """
@@ -135,9 +135,9 @@ def report(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# What 8 bits cost",
         "",
-        "`python bench/runtime/int8.py`: small nets trained for a minute or so, not for their best figures. Dev is what",
-        "`quantize` scores both models on; test nothing has looked at before. A loss is the share of the measure that int8 loses",
-        "on dev, below 0 where it gains. Raw: [results/int8.json](results/int8.json).",
+        "`python bench/runtime/int8.py`: small nets trained for a minute or so, not for their best figures (that of cmudict has",
+        "hardly begun to learn). Dev is what `quantize` scores both models on; test nothing has looked at before. A loss is the share",
+        "of the measure that int8 loses on dev, below 0 where it gains. Raw: [results/int8.json](results/int8.json).",
         "",
         "| net | measure | dev float32 | dev int8 | loss | test float32 | test int8 | file float32 | file int8 |",
         "|---|---|---|---|---|---|---|---|---|",

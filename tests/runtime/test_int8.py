@@ -77,7 +77,8 @@ def test_an_embeddings_vectors_are_whole_numbers_of_what_the_layer_reads() -> No
     np.testing.assert_array_equal(units, np.rint(units))
     assert np.abs(units).max() <= MOST_READ
     assert np.abs(units).max() > MOST_READ / 2.1
-    _ = spec
+    found = quantized(spec, floats(spec), ranges(spec, floats(spec), {}))
+    assert found.exponents["r"] == (found.exponents["e"][0], 13)
 
 
 @pytest.mark.parametrize("power", [-45, -38, -20, 0, 5, 7])
