@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import tidegate as tg
 from tests.fuzz.seeds import TRIPS, WORDS, waves
+from tests.models.test_streams import altered
 from tidegate import native
 from tidegate.models.quantizing import Measured, quantize
 from tidegate.runtime import predictor
@@ -254,6 +256,25 @@ def test_snapshots_and_mixes_of_streams_have_the_same_bits(name: str, models: Ca
     float32 = models(name)[0].stream()
     with pytest.raises(tg.FormatError, match="another"):
         model.stream(state=float32.snapshot())
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_hostile_snapshots_are_refused_or_work(name: str, models: Callable[[str], tuple[Any, Any]]) -> None:
+    model, samples = models(name)[1], samples_of(name)
+    stream = model.stream()
+    for sample in samples[:3]:
+        stream.push(sample)
+    outcomes = set()
+    for arrays in altered(stream._held(), np.random.default_rng(0)):
+        try:
+            made = model.stream(state=stream._schema().pack(stream._model_hash(), 3, arrays))
+        except (tg.FormatError, tg.ShapeError):
+            outcomes.add("refused")
+            continue
+        with warnings.catch_warnings(action="error"):
+            made.push(samples[2])
+        outcomes.add("worked")
+    assert outcomes == {"refused", "worked"}
 
 
 def test_the_file_is_near_a_quarter() -> None:

@@ -289,4 +289,4 @@ def test_a_mean_does_not_depend_on_order_and_padding_is_not_read() -> None:
     np.testing.assert_allclose(found[3], x[3, :33].astype(np.float64).mean(0), atol=2.0**-17 + 1e-9)
     turned = x[3:, :33][:, ::-1]
     np.testing.assert_array_equal(whole.mean(turned, None), found[3:])
-    np.testing.assert_array_equal(whole.mean_of(np.array([3, -3, 5]), 2) * 65536, [2, -1, 3])  # halves upwards
+    np.testing.assert_array_equal(whole.mean_of(np.array([3.0, -3.0, 5.0]), 2) * 65536, [2, -1, 3])  # halves upwards

@@ -86,14 +86,15 @@ def mean(x: Floats, lengths: npt.NDArray[np.int64] | None) -> Floats:
     batch, steps, _ = x.shape
     counts = np.full(batch, steps) if lengths is None else np.asarray(lengths)
     valid = (np.arange(steps) < counts[:, None])[..., None]
-    sums = np.where(valid, np.rint(np.where(valid, x, 0).astype(np.float64) * 2.0**UNITS), 0.0).sum(1).astype(np.int64)
+    sums = np.where(valid, np.rint(np.where(valid, x, 0).astype(np.float64) * 2.0**UNITS), 0.0).sum(1)
     return mean_of(sums, counts[:, None])
 
 
-def mean_of(sums: Whole, counts: npt.NDArray[np.integer] | int) -> Floats:
-    """Sums of whole numbers of 2^-16, divided, to the nearest, halves upwards."""
+def mean_of(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.integer] | int) -> Floats:
+    """Sums of whole numbers of 2^-16, divided, to the nearest, halves upwards. No sound sum is beyond 2^53; others stay there."""
     n = np.maximum(np.asarray(counts, np.int64), 1)
-    return np.asarray((2 * sums + n) // (2 * n) * 2.0**-UNITS, np.float32)
+    whole = np.clip(sums, -(2.0**53), 2.0**53).astype(np.int64)
+    return np.asarray((2 * whole + n) // (2 * n) * 2.0**-UNITS, np.float32)
 
 
 def _units(state: Floats) -> Whole:
