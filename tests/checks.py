@@ -23,6 +23,8 @@ from tidegate import native
 from tidegate.blocks.graph import Ran, run
 from tidegate.errors import TaskError
 from tidegate.nn.ops import TorchOps
+from tidegate.runtime.calibrate import ranges
+from tidegate.runtime.int8 import Watched, quantized
 from tidegate.runtime.native_ops import NativeOps
 from tidegate.runtime.ops import NumpyOps
 from tidegate.runtime.predictor import Output, Predictor
@@ -81,14 +83,20 @@ class Case:
     refused: str | None = None
     scale: float = 1.0
 
-    def weights(self, dtype: str = "float64", seed: int = 0) -> dict[str, npt.NDArray[np.floating]]:
+    def weights(self, dtype: str = "float64", seed: int = 0) -> Mapping[str, npt.NDArray[np.floating]]:
+        """Of one dtype; "int8": of float32, in 8 bits, with the ranges of the case's own inputs."""
+        if dtype == "int8":
+            watched = Watched(self.weights("float32", seed))
+            Predictor(self.spec, watched).run(self.inputs("float32"))
+            return quantized(self.spec, watched, ranges(self.spec, watched, watched.highest))
         rng = np.random.default_rng(seed)
         shapes = self.spec.parameters()
         return {name: (self.scale * rng.uniform(-0.7, 0.9, shape)).astype(dtype) for name, shape in shapes.items()}
 
     def inputs(self, dtype: str = "float64", seed: int = 1) -> Arrays:
         rng = np.random.default_rng(seed)
-        return {port.name: self._input(port, rng).astype("int64" if port.shape in CODED else dtype) for port in self.spec.inputs}
+        kind = "float32" if dtype == "int8" else dtype
+        return {port.name: self._input(port, rng).astype("int64" if port.shape in CODED else kind) for port in self.spec.inputs}
 
     def _input(self, port: Port, rng: np.random.Generator) -> npt.NDArray[np.generic]:
         shape = (BATCH, self.steps[port.name], port.size) if port.shape in TIMED else (BATCH, port.size)

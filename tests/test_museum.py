@@ -13,6 +13,7 @@ import pytest
 
 import tidegate as tg
 from tests.fuzz.museum import CONTAINER, Exhibit
+from tests.fuzz.museum_int8 import INT8
 from tests.fuzz.museum_models import CHECKPOINTS, MODELS
 from tests.fuzz.readers import READERS
 from tidegate.errors import FormatError, TidegateError
@@ -83,7 +84,7 @@ def test_a_container_that_lies(exhibit: Exhibit, tmp_path: Path) -> None:
     bounded(lambda: tg.load(path))
 
 
-@pytest.mark.parametrize("exhibit", by_name(MODELS))
+@pytest.mark.parametrize("exhibit", by_name((*MODELS, *INT8)))
 def test_a_model_that_lies(exhibit: Exhibit, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(exhibit.make())
@@ -110,7 +111,7 @@ def test_what_the_models_are_made_of_is_sound() -> None:
 
 
 def test_every_exhibit_has_its_own_name_and_a_history() -> None:
-    exhibits = [*CONTAINER, *MODELS, *CHECKPOINTS]
+    exhibits = [*CONTAINER, *MODELS, *INT8, *CHECKPOINTS]
     assert len({exhibit.name for exhibit in exhibits}) == len(exhibits) >= 60
     assert all(exhibit.history for exhibit in exhibits)
 

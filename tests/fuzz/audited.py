@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 from tests.fuzz.museum import CONTAINER
+from tests.fuzz.museum_int8 import INT8
 from tests.fuzz.museum_models import CHECKPOINTS, MODELS
 from tests.fuzz.readers import READERS
 from tidegate.errors import TidegateError
@@ -35,7 +36,7 @@ def honest() -> list[Part]:
 def hostile() -> list[Part]:
     """Every file of the museum, refused."""
     read = {reader.name: reader.read for reader in READERS}
-    bodies = [("model", one.make()) for one in (*CONTAINER, *MODELS)] + [("checkpoint", one.make()) for one in CHECKPOINTS]
+    bodies = [("model", one.make()) for one in (*CONTAINER, *MODELS, *INT8)] + [("checkpoint", one.make()) for one in CHECKPOINTS]
 
     def refused(name: str, body: bytes) -> None:
         with contextlib.suppress(TidegateError):

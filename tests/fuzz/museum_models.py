@@ -64,6 +64,11 @@ def without(*names: str) -> Alter:
     return lambda draft: [draft.arrays.pop(name) for name in names] and None
 
 
+def added(name: str, value: Array) -> Alter:
+    """One array more."""
+    return lambda draft: draft.arrays.update({name: value})
+
+
 def texts(prefix: str, *words: str) -> Alter:
     """Other texts in place of a list of them."""
     parts = [word.encode() for word in words]

@@ -10,7 +10,10 @@ import numpy as np
 
 from tests.fuzz.draft import Draft
 from tidegate.config import from_plain
+from tidegate.errors import TaskError
+from tidegate.models.nets_store import weight_arrays
 from tidegate.models.tag_core import decoder_of
+from tidegate.runtime.int8 import quantized
 from tidegate.spec import Spec, spec_to_plain
 from tidegate.tasks import classify, fill, forecast_net, generate, network, tag, translate
 from tidegate.tasks.translate_nets import build_nets
@@ -33,10 +36,21 @@ def refit(rng: Random, draft: Draft) -> None:
     for prefix in sorted(prefixes):
         own = {f"{prefix}.{name}": shape for name, shape in spec.parameters().items()}
         before = draft.arrays
+        if any(array.dtype == np.int8 for name, array in before.items() if name.startswith(f"{prefix}.")):
+            _in_8_bits(draft, spec, f"{prefix}.", draws)
+            continue
         draft.arrays = {name: array for name, array in before.items() if not name.startswith(f"{prefix}.") or name in own}
         for name, shape in own.items():
             if name not in before or before[name].shape != shape:
                 draft.arrays[name] = draws.standard_normal(shape).astype(np.float32)
+
+
+def _in_8_bits(draft: Draft, spec: Spec, prefix: str, draws: np.random.Generator) -> None:
+    """New weights, in 8 bits, where whole numbers hold them."""
+    weights = {name: draws.standard_normal(shape).astype(np.float32) for name, shape in spec.parameters().items()}
+    with contextlib.suppress(TaskError):
+        made = weight_arrays(quantized(spec, weights, {}), prefix)
+        draft.arrays = {name: array for name, array in draft.arrays.items() if not name.startswith(prefix)} | made
 
 
 def _count(draft: Draft, prefix: str) -> int:

@@ -1,12 +1,13 @@
 """The sound files that fuzzing starts from: one small model or checkpoint for each way in which a reader can go.
 
-`python -m tests.fuzz.seeds` trains them anew (needs torch) into corpus/; the files there are what the tests read.
+`python -m tests.fuzz.seeds [NAME ...]` trains them anew (needs torch) into corpus/; the files there are what the tests read.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,17 +122,33 @@ MODELS: dict[str, Callable[[], Model]] = {
 }  # fmt: skip
 
 
+def _eight(name: str, data: object) -> Model:
+    """One of the others in 8 bits."""
+    return MODELS[name]().quantize("int8", data, force=True)  # type: ignore[attr-defined,no-any-return]
+
+
+MODELS |= {
+    "classify-int8": lambda: _eight("classify-bytes", _reviews()),
+    "forecast-int8": lambda: _eight("forecast-rich", waves()),
+    "generate-int8": lambda: _eight("generate-letters", ["abcde" * 5]),
+    "tag-int8": lambda: _eight("tag-plain", [(words, ["N" if w[0].isupper() else "V" for w in words]) for words, _ in TRIPS]),
+    "translate-int8": lambda: _eight("translate-shared", WORDS),
+}
+
+
 def _checkpoint(name: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return checkpoints.written(name, folder)
 
 
-def write(folder: Path = CORPUS) -> None:
-    """Train every model, and run every checkpoint's run, into `folder`."""
+def write(folder: Path = CORPUS, only: Sequence[str] = ()) -> None:
+    """Train every model, and run every checkpoint's run, into `folder`; only: those of these names, where some are given."""
     folder.mkdir(parents=True, exist_ok=True)
     bodies = {name: lambda make=make: make().to_bytes() for name, make in MODELS.items()}
     bodies |= {f"checkpoint-{name}": lambda name=name: _checkpoint(name) for name in checkpoints.RUNS}
     for name, body_of in bodies.items():
+        if only and name not in only:
+            continue
         body = body_of()
         if len(body) > MOST_BYTES:
             raise SystemExit(f"{name}: {len(body):,} bytes, at most {MOST_BYTES:,}")
@@ -140,4 +157,4 @@ def write(folder: Path = CORPUS) -> None:
 
 
 if __name__ == "__main__":
-    write()
+    write(only=sys.argv[1:])

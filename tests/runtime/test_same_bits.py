@@ -11,10 +11,13 @@ import pytest
 import checks
 import tidegate as tg
 from tidegate import native
+from tidegate.runtime.int8 import refusal
 from tidegate.runtime.predictor import Predictor
+from tidegate.spec import Activation, Attend, Crf, Match, Mix, Norm, Recurrent, Spec
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native core is not installed")
 CASES = checks.CASES | checks.WIDE
+ROUNDED = (Activation, Attend, Crf, Match, Mix, Norm)  # blocks of float32 in an int8 net
 
 
 @pytest.fixture(params=native.isas() if native.available() else ())
@@ -25,11 +28,33 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     native.set_isa(before)
 
 
-@pytest.mark.parametrize("dtype", checks.TOL)
+@pytest.mark.parametrize("dtype", [*checks.TOL, "int8"])
 @pytest.mark.parametrize("promise", checks.SAME_BITS)
 @pytest.mark.parametrize("case", CASES)
 def test_same_bits(case: str, promise: str, dtype: str, isa: str) -> None:
+    if dtype == "int8" and not holds_whole_numbers(CASES[case].spec):
+        pytest.skip("an rnn with ReLU has no int8")
     checks.SAME_BITS[promise](CASES[case], dtype)
+
+
+def holds_whole_numbers(spec: Spec) -> bool:
+    return not any(isinstance(block, Recurrent) and refusal(block) for block in spec.blocks)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_int8_on_every_instruction_set_agrees_with_the_twin(case: str, isa: str) -> None:
+    """Whole numbers to the bit; what stands between them in float32 (norms, softmax, tanh) as nearly as there."""
+    own = CASES[case]
+    if not holds_whole_numbers(own.spec):
+        pytest.skip("an rnn with ReLU has no int8")
+    here, twin = (checks.predict(own, own.inputs("int8"), own.lengths(), "int8", native=path) for path in (True, False))
+    exact = not any(isinstance(block, ROUNDED) for block in own.spec.blocks)
+    for name, y in here.outputs.items():
+        if exact:
+            checks.assert_bits(twin.outputs[name], y, name)
+        else:  # a float32's last bit may move a whole number by one, and that the steps after it
+            np.testing.assert_allclose(twin.outputs[name], y, atol=3e-3, rtol=1e-3, err_msg=name)
+    assert here.state.dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", checks.TOL)

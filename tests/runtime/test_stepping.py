@@ -7,6 +7,8 @@ import pytest
 
 from tidegate import native
 from tidegate.errors import TaskError
+from tidegate.runtime.calibrate import ranges
+from tidegate.runtime.int8 import quantized
 from tidegate.runtime.predictor import Predictor
 from tidegate.runtime.stepping import Plan
 from tidegate.spec import (
@@ -75,7 +77,11 @@ CASES: dict[str, Spec] = {
 
 def predictor(spec: Spec, dtype: str, *, core: bool | None) -> Predictor:
     rng = np.random.default_rng(3)
-    return Predictor(spec, {n: rng.normal(0, 0.5, s).astype(dtype) for n, s in spec.parameters().items()}, native=core)
+    kind = "float32" if dtype == "int8" else dtype
+    weights = {n: rng.normal(0, 0.5, s).astype(kind) for n, s in spec.parameters().items()}
+    if dtype == "int8":
+        weights = quantized(spec, weights, ranges(spec, weights, {"read": 2.0, "other": 2.0, "y": 2.0}))
+    return Predictor(spec, weights, native=core)
 
 
 def inputs(spec: Spec, steps: int, dtype: str) -> dict[str, np.ndarray]:
@@ -83,14 +89,15 @@ def inputs(spec: Spec, steps: int, dtype: str) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for port in spec.inputs:
         sizes = 1, steps, port.size
-        found[port.name] = rng.integers(0, 6, sizes) if port.shape == "tokens" else rng.normal(size=sizes).astype(dtype)
+        kind = "float32" if dtype == "int8" else dtype
+        found[port.name] = rng.integers(0, 6, sizes) if port.shape == "tokens" else rng.normal(size=sizes).astype(kind)
     return found
 
 
 @pytest.mark.parametrize(
     "core", [False, pytest.param(None, marks=pytest.mark.skipif(not native.available(), reason="needs the core"))]
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_step_has_the_bits_of_the_sequence_so_far(case: str, dtype: str, core: bool | None) -> None:
     net = predictor(CASES[case], dtype, core=core)
@@ -103,7 +110,7 @@ def test_every_step_has_the_bits_of_the_sequence_so_far(case: str, dtype: str, c
         wanted = net.run({n: v[:, : t + 1] for n, v in given.items()})
         for name, value in found.items():
             whole = wanted.outputs[name][0]
-            within = {"rtol": 0.0, "atol": 0.0} if core is None else {"rtol": 1e-5, "atol": 1e-6}
+            within = {"rtol": 0.0, "atol": 0.0} if core is None or dtype == "int8" else {"rtol": 1e-5, "atol": 1e-6}
             np.testing.assert_allclose(value, whole[-1] if whole.ndim == 2 else whole, **within)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import cast
 
-from tidegate.cli.common import add_against, add_levels, folder, named_tables, refuse_foreign, say_wrote, text_or_whole, wrapped
-from tidegate.cli.pairs import PAIR_FLAGS, SEARCH_FLAGS, add_pair_columns, add_search, pair_columns_of, search_of
-from tidegate.cli.texts import add_text_columns, tag_columns_of, text_columns_of
+from tidegate.cli.common import add_against, add_levels, folder, named_tables, refuse_foreign, say_wrote, wrapped
+from tidegate.cli.pairs import SEARCH_FLAGS, add_search, pair_columns_of, search_of
+from tidegate.cli.scored import SCORED, add_scored, measures_of
+from tidegate.cli.texts import tag_columns_of, text_columns_of
 from tidegate.errors import ConfigError, TaskError
 from tidegate.models import Classifier, Forecaster, LanguageModel, Tagger, Translator, load
 from tidegate.models.language_model import Score
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.label_scores import LabelEvaluation
-from tidegate.tasks.text_scores import USUAL, Measure, TextEvaluation
+from tidegate.tasks.text_scores import TextEvaluation
 
 EXAMPLE = """example:
   tidegate evaluate weather.safetensors newer.csv                            # a forecaster: the last horizon of the file
@@ -25,9 +25,8 @@ EXAMPLE = """example:
   tidegate evaluate summaries.safetensors test.jsonl --from-column source --to-column target --measures ROUGE-1,ROUGE-2,ROUGE-L"""
 
 FOR = {
-    "against": "forecast", "levels": "forecast", "text": "classify", "label": "classify", "labels": "classify tag",
-    "no_header": "classify translate", "picture": "classify tag", "reset": "generate", "column": "tag", "sentence_labels": "tag",
-    "look_ahead": "tag", "measures": "translate", **dict.fromkeys((*PAIR_FLAGS, *SEARCH_FLAGS), "translate"),
+    **SCORED, "against": "forecast", "levels": "forecast", "picture": "classify tag", "look_ahead": "tag",
+    **dict.fromkeys(SEARCH_FLAGS, "translate"),
 }  # fmt: skip  # flags that not every task reads
 
 
@@ -37,18 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="data with the columns of the training file")
     add_against(parser)
     add_levels(parser)
-    add_text_columns(parser)
-    group = parser.add_argument_group("of a tagger (and --labels)")
-    group.add_argument("--column", type=text_or_whole, metavar="COLUMN", help="column of the tags, as for `fit tag`")
-    group.add_argument("--sentence-labels", metavar="FILE", help="a file with a label of each whole sentence")
+    group = add_scored(parser)
     group.add_argument("--look-ahead", type=_looks, metavar="N,N,...", help="what a stream that waits for N words loses")
     parser.add_argument(
         "--picture", metavar="FILE", help="draw a classifier's or tagger's confusion table and calibration: .png or .svg"
     )
-    add_pair_columns(parser, header=False)
-    parser.add_argument("--measures", metavar="A,B,...", help=f"of a translator; default {','.join(USUAL)}; also ROUGE-1, -2, -L")
     add_search(parser)
-    parser.add_argument("--reset", action="store_true", help="a language model reads each line from the state that knows nothing")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,8 +73,7 @@ def _found(args: argparse.Namespace) -> Evaluation | LabelEvaluation | Score | T
             return model.plot(args.picture, args.file, **text_columns_of(args))
         return model.evaluate(args.file, **text_columns_of(args))
     if isinstance(model, Translator):
-        measures = USUAL if args.measures is None else cast("tuple[Measure, ...]", tuple(args.measures.split(",")))
-        return model.evaluate(args.file, **pair_columns_of(args), **search_of(args), measures=measures)
+        return model.evaluate(args.file, **pair_columns_of(args), **search_of(args), measures=measures_of(args))
     raise TaskError(f"{args.model}: `evaluate` does not know a model for {model.task!r}; update Tidegate")
 
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
+
 from tidegate import format as container
 from tidegate.cli.common import bullets, forecaster, wrapped
 from tidegate.config import Plain
@@ -28,6 +30,7 @@ from tidegate.models.classify_figures import held_back_text
 from tidegate.models.forecast_answers import notes
 from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_store import unpack
+from tidegate.models.nets_store import BESIDE
 from tidegate.spec import Block, Recurrent, Spec, block_parameters, size_of, spec_from_plain, weight_name
 
 EXAMPLE = """example:
@@ -196,19 +199,28 @@ def _about(path: str, file: container.File, card: Mapping[str, Plain], spec: Spe
     """What else there is to know of the file, in words. data: what it holds of the training data."""
     inside = sum(array.nbytes for name, array in file.arrays.items() if not name.startswith("net"))
     seen = next(name for name in ("rows", "texts", "sentences", "tokens", "pairs") if name in card)
-    weights = sum(array.nbytes for name, array in file.arrays.items() if name.startswith("net"))
     made = cast("dict[str, Plain]", card["versions"])
     nets = file.header.get("members", 1)
     return [
         ("path", path),
         ("task", str(file.header["task"])),
         ("sha256", file.sha256),
-        ("nets", f"{nets}, {weights:,} bytes of weights; {spec.state_size()} numbers of state for each series"),
+        ("nets", f"{nets}, {_weights(file)}; {spec.state_size()} numbers of state for each series"),
         ("data inside", f"yes: {data}, {inside:,} bytes"),
         ("trained on", f"{card['source']}, {cast(int, card[seen]):,} {seen}, data sha256 {str(card['data_sha256'])[:16]}..."),
         ("training", f"seed {card['seed']}, {card['steps']} steps" + (", interrupted" if card["interrupted"] else "")),
         ("made with", ", ".join(f"{name} {version}" for name, version in made.items())),
     ]
+
+
+def _weights(file: container.File) -> str:
+    """What the weights take; of 8 bits with their scales, exponents and biases."""
+    own = {name: array for name, array in file.arrays.items() if name.startswith("net")}
+    taken = sum(array.nbytes for array in own.values())
+    if not any(array.dtype == np.int8 for array in own.values()):
+        return f"{taken:,} bytes of weights"
+    count = sum(array.size for name, array in own.items() if not name.endswith(BESIDE))
+    return f"{taken:,} bytes of weights in 8 bits ({taken / count:.2f} bytes a weight, scales and biases with them)"
 
 
 def _aligned(rows: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:

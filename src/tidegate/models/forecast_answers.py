@@ -121,6 +121,13 @@ def _times(panel: Panel, lines: Lines, cut: Cut, steps: int) -> np.ndarray:
     return times_at(panel, lines.series(cut.lines), cut.cutoffs[:, None] + np.arange(steps))
 
 
+def check_windows(what: str, windows: object, step: object) -> None:
+    """Raises: ConfigError."""
+    for name, value in (("windows", windows), ("step", 1 if step is None else step)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ConfigError(f"{what}: {name}: expected a whole number of at least 1, got {value!r}")
+
+
 def tail_cut(lines: Lines, horizon: int, windows: int, step: int) -> Cut:
     """The last `windows` cutoffs of every line whose whole horizon is history, `step` rows apart, oldest first.
 

@@ -68,7 +68,8 @@ def check_names(names: Iterable[str], spec: Spec, members: int, plan: Plan, sche
     for prefix in ("data", *(["decoder"] if plan.known_lines else [])):
         parts = {"none": (), "integer": ("ids",), "text": ("ids", "id_offsets")}[schema.id_kind]
         wanted |= {f"{prefix}.{part}" for part in parts}
-    odd = sorted(wanted ^ {name for name in names if not name.endswith(BESIDE)})  # those beside int8: see nets_store.weights_of
+    nets = tuple(f"net{i}." for i in range(members))  # what stands beside int8 there, nets_store checks
+    odd = sorted(wanted ^ {name for name in names if not (name.startswith(nets) and name.endswith(BESIDE))})
     if odd:
         raise fault(where, f"its arrays are not those of its plan, {odd[0][:80]!r} for one")
 

@@ -23,7 +23,7 @@ from tidegate.data.lines import Cut, Lines
 from tidegate.data.panel import Panel, build_panel
 from tidegate.data.table import Table, read_table
 from tidegate.decode.quantiles import checked_levels
-from tidegate.errors import ConfigError, DataError, FormatError, bounded, nearest
+from tidegate.errors import ConfigError, DataError, FormatError, TaskError, bounded, nearest
 from tidegate.files import PathLike
 from tidegate.models import forecast_answers as answers
 from tidegate.models import forecast_fit as fitting
@@ -191,6 +191,7 @@ class Forecaster(Model):
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
         """
         fitted, lines = self._ready(), Lines(self._like_fit(read_table(frame)))
+        answers.check_windows("quantize", windows, step)
         cut = answers.tail_cut(lines, self.options.horizon, windows, step or self.options.horizon)
 
         def remade(weights: Sequence[Weights]) -> Forecaster:
@@ -243,8 +244,7 @@ class Forecaster(Model):
             target, time, id = roles.target, roles.time or None, roles.id
             past, future, static = roles.past, roles.future, roles.static
         panel = self._panel(table, target, time, id, past, future, static)
-        if windows < 1 or (step is not None and step < 1):
-            raise ConfigError(f"backtest: expected windows and step of at least 1, got {windows} and {step}")
+        answers.check_windows("backtest", windows, step)
         drive = Drive(seconds, None, False, None, progress, None)
         return answers.backtest(self.options, panel, windows, step or self.options.horizon, refit, drive, levels, against or {})
 
@@ -256,8 +256,11 @@ class Forecaster(Model):
         Every row is trained on: the intervals keep their factors, and the card loses its held-back figures; `backtest` measures.
 
         Args:  steps: optimiser steps, a quarter of those of `fit` if None.
+        Raises: TaskError for a model in 8 bits.
         """
         fitted = self._ready()
+        if any(net.int8 is not None for net in fitted.core.nets):
+            raise TaskError("update: the model is in 8 bits; update the float32 one that it was made from, then quantize it")
         table = read_table(frame)
         drive = Drive(parse_budget(budget), None, False, None, progress, None)
         panel = self._like_fit(table)

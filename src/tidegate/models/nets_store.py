@@ -49,7 +49,7 @@ def weights_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Weights:
         if scale is None and array.dtype != np.int8:
             found[name] = np.asarray(array, array.dtype)
             continue
-        whole = array.ndim == 2 and array.dtype == np.int8 and not bool((np.asarray(array, np.int64) < -127).any())
+        whole = array.ndim == 2 and array.dtype == np.int8 and not bool(np.any(array == -128))
         if scale is None or not whole or scale.dtype != np.float32 or scale.shape != array.shape[:1]:
             raise FormatError(f"weight {shown(name)}: its int8 and its scale do not belong together; save the model again")
         scales[name] = np.asarray(scale, np.float32)

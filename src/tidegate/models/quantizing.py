@@ -106,11 +106,15 @@ def quantize(
     small = [quantized(spec, own, ranges(spec, own, own.highest)) for (spec, _), own in zip(nets, watched, strict=True)]
     made = remade(small)
     after = score(made)
+    if after.measure != before.measure or not math.isfinite(after.value):
+        raise ExportError(
+            f"int8: {before.measure} is no number any more where float32 has {before.value:.4f}; train the model again, or longer"
+        )
     lost = before.value - after.value if before.larger else after.value - before.value
     loss = lost / max(abs(before.value), 1e-12)
     kept = tuple(b.name for spec, _ in nets[:1] for b in spec.blocks if isinstance(b, Linear) and refusal(b) is not None)
     found = Quantized(before.measure, before.value, after.value, loss, float(limit), kept)
-    if not loss <= limit and not force:
+    if loss > limit and not force:
         raise ExportError(
             f"{found}. It was not made: raise the limit, train a larger net, or make it all the same with force=True (--force)"
         )

@@ -27,6 +27,7 @@ from tidegate.models.classifier import Classifier
 from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
 from tidegate.models.network import Network
+from tidegate.models.quantizing import CARD
 from tidegate.models.tagger import Tagger
 from tidegate.models.translator import Translator
 from tidegate.spec import Recurrent, Spec
@@ -57,6 +58,10 @@ def to_onnx(model: Model, path: PathLike) -> Written:
     exports = _EXPORTS.get(model.task)
     if exports is None:
         raise TaskError(f"the export to ONNX: expected a model for {', '.join(_EXPORTS)}, got one for {model.task!r}")
+    if CARD in model.card:
+        raise TaskError(
+            "the model is in 8 bits, which ONNX's recurrent nodes do not compute; export the float32 one it was made of"
+        )
     parts = exports(model)
     paths = [Path(path)] if len(parts) == 1 else [_part(Path(path), name) for name in parts]
     for own in paths:

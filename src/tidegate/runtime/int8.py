@@ -14,7 +14,7 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.errors import FormatError, TaskError
+from tidegate.errors import FormatError, TaskError, shown
 from tidegate.native import WholeLayer, WholeProduct
 from tidegate.spec import Block, Embed, Linear, Recurrent, Spec, block_parameters, weight_name
 
@@ -25,6 +25,7 @@ MOST_READ, MOST = 8191, (1 << 23) - 1  # of what products read; of sums and stat
 MOST_INPUTS = 2064  # 127 * 8191 * 2064 fits 32 bits
 EXPONENTS = (-16, 30)
 MOST_SHIFT = 62
+MOST_SCALE, MOST_FACTOR = 2.0**20, 1 << 30  # of a row's weights; of a row's sums, in whole numbers
 
 
 @final
@@ -95,7 +96,10 @@ def quantized(spec: Spec, weights: Mapping[str, Floats], highest: Mapping[str, f
             name = weight_name(block, "weight")
             alike = [b for b in spec.blocks if isinstance(b, Linear) and weight_name(b, "weight") == name]
             _linear(alike, found, scales, exponents, max(highest.get(b.name, 1.0) for b in alike))
-    return NetWeights(found, scales, exponents)
+    net = NetWeights(found, scales, exponents)
+    if excess := _excess(spec, net):
+        raise TaskError(f"int8: {excess} holds more than whole numbers hold; train it again, with smaller weights")
+    return net
 
 
 def refusal(block: Block) -> str | None:
@@ -112,10 +116,10 @@ def refusal(block: Block) -> str | None:
 
 
 def exponent_of(highest: float) -> int:
-    """The largest e with highest * 2^e <= 8191."""
+    """The largest e with highest * 2^e <= 8191, from -16 to 30."""
     if not highest > 0.0:
         return READ
-    return min(max(math.floor(math.log2(MOST_READ / highest)), EXPONENTS[0]), EXPONENTS[1])
+    return min(max(math.floor(math.log2(MOST_READ / max(highest, 2.0**-60))), EXPONENTS[0]), EXPONENTS[1])
 
 
 def _rows(weights: dict[str, Floats], scales: dict[str, Floats], name: str) -> None:
@@ -181,7 +185,9 @@ def _linear(
 def _bias(name: str, bias: Floats, exponent: int) -> Floats:
     whole = np.rint(bias.astype(np.float64) * 2.0**exponent)
     if np.abs(whole).max(initial=0.0) > MOST:
-        raise TaskError(f"int8: {name} holds {np.abs(bias).max():.3g}, more than whole numbers hold; train it again")
+        raise TaskError(
+            f"int8: {name} holds {np.abs(bias).max():.3g}, more than whole numbers hold; train it again, with smaller weights"
+        )
     return (whole * 2.0**-exponent).astype(np.float32)
 
 
@@ -247,11 +253,17 @@ def _shift(factors: Sequence[Floats]) -> int:
 
 
 def _scaled(factor: Floats, shift: int) -> npt.NDArray[np.int32]:
-    return np.rint(factor.astype(np.float64) * 2.0**shift).astype(np.int32)
+    return _int32(factor.astype(np.float64) * 2.0**shift)
 
 
 def _whole_bias(bias: Floats, exponent: int) -> npt.NDArray[np.int32]:
-    return np.rint(bias.astype(np.float64) * 2.0**exponent).astype(np.int32)
+    return _int32(bias.astype(np.float64) * 2.0**exponent)
+
+
+def _int32(values: Floats) -> npt.NDArray[np.int32]:
+    """To the nearest; what 32 bits do not hold is far beyond the bounds that `_excess` checks, and stays so."""
+    most = float((1 << 31) - 1)
+    return np.clip(np.rint(values), -most, most).astype(np.int32)
 
 
 def check_net(spec: Spec, net: NetWeights) -> None:
@@ -279,12 +291,13 @@ def check_net(spec: Spec, net: NetWeights) -> None:
     for name, given in net.exponents.items():
         block = blocks[name]
         if refusal(block) is not None or len(given) != _count(block) or not all(EXPONENTS[0] <= e <= EXPONENTS[1] for e in given):
-            raise FormatError(f"block {name!r}: exponents {given!r} are not those of an int8 net; save the model again")
+            raise FormatError(f"block {name!r}: exponents {shown(given)} are not those of an int8 net; save the model again")
     for name, scale in net.scales.items():
         sound = scale.dtype == np.float32 and scale.shape == net[name].shape[:1] and bool(np.isfinite(scale).all())
-        if not sound or bool((scale < 0).any()) or bool((scale > 2.0**20).any()):
+        if not sound or bool((scale < 0).any()):
             raise FormatError(f"weight {name!r}: its scales are altered; save the model again")
-    _check_bounds(spec, net)
+    if excess := _excess(spec, net):
+        raise FormatError(f"{excess} holds more than whole numbers hold; save the model again")
 
 
 def _check_shared(spec: Spec, net: NetWeights) -> None:
@@ -296,22 +309,22 @@ def _check_shared(spec: Spec, net: NetWeights) -> None:
                 raise FormatError(f"block {block.name!r}: its table is another's too, in other units; save the model again")
 
 
-def _check_bounds(spec: Spec, net: NetWeights) -> None:
+def _excess(spec: Spec, net: NetWeights) -> str | None:
+    """The first weight or block whose numbers are beyond those of the kernels."""
+    for name, scale in net.scales.items():
+        if bool((scale > MOST_SCALE).any()):
+            return f"weight {name!r}"
     for block in spec.blocks:
-        if isinstance(block, Recurrent) and block.name in net.exponents:
-            parts = [p for layer in range(block.num_layers) for p in layer_parts(net, block, layer)]
-            products = [product for part in parts for product in (part.x, part.h)]
-        elif isinstance(block, Linear) and block.name in net.exponents:
-            products = [linear_parts(net, block).product]
-        else:
-            continue
-        for product in products:
-            if (
-                (np.abs(product.bias.astype(np.int64)) > MOST).any()
-                or (product.scale < 0).any()
-                or (product.scale > 1 << 30).any()
-            ):
-                raise FormatError(f"block {block.name!r}: its numbers are more than whole numbers hold; save the model again")
+        for product in _products(block, net):
+            if np.abs(product.bias.astype(np.int64)).max(initial=0) > MOST or product.scale.max(initial=0) > MOST_FACTOR:
+                return f"block {block.name!r}"
+    return None
+
+
+def _products(block: Block, net: NetWeights) -> list[WholeProduct]:
+    if isinstance(block, Recurrent) and block.name in net.exponents:
+        return [p for layer in range(block.num_layers) for part in layer_parts(net, block, layer) for p in (part.x, part.h)]
+    return [linear_parts(net, block).product] if isinstance(block, Linear) and block.name in net.exponents else []
 
 
 def _count(block: Block) -> int:

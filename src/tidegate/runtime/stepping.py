@@ -243,7 +243,7 @@ def _whole_mean(block: Pool, state: State) -> Call:
     def call(values: Values) -> None:
         count[0] += 1
         so_far[:] += np.rint(values[source] * 2.0**UNITS)
-        values[name] = whole.mean_of(so_far.astype(np.int64), count)
+        values[name] = whole.mean_of(so_far, count)
 
     return call
 

@@ -37,11 +37,15 @@ def recurrent(
 
 def read_input(x: Floats, exponent: int) -> Whole:
     """x in units of 2^-exponent, to the nearest, within 8191; NaN is the lowest."""
+    return (_bounded(x, exponent, MOST_READ) + np.float32(8192.5)).astype(np.int64) - 8192
+
+
+def _bounded(x: Floats, exponent: int, most: int) -> npt.NDArray[np.float32]:
+    """x * 2^exponent, from -most to most; NaN is the lowest."""
     with np.errstate(over="ignore"):
         v = x.astype(np.float32) * np.float32(2.0**exponent)
-    v = np.where(v > -MOST_READ, v, np.float32(-MOST_READ))
-    v = np.where(v < MOST_READ, v, np.float32(MOST_READ)).astype(np.float32)
-    return (v + np.float32(8192.5)).astype(np.int64) - 8192
+    v = np.where(v > -most, v, np.float32(-most))
+    return np.where(v < most, v, np.float32(most)).astype(np.float32)
 
 
 def linear(x: Floats, parts: LinearParts) -> Floats:
@@ -83,18 +87,20 @@ def mean(x: Floats, lengths: npt.NDArray[np.int64] | None) -> Floats:
     batch, steps, _ = x.shape
     counts = np.full(batch, steps) if lengths is None else np.asarray(lengths)
     valid = (np.arange(steps) < counts[:, None])[..., None]
-    sums = np.where(valid, np.rint(np.where(valid, x, 0).astype(np.float64) * 2.0**UNITS), 0.0).sum(1).astype(np.int64)
+    sums = np.where(valid, np.rint(np.where(valid, x, 0).astype(np.float64) * 2.0**UNITS), 0.0).sum(1)
     return mean_of(sums, counts[:, None])
 
 
-def mean_of(sums: Whole, counts: npt.NDArray[np.integer] | int) -> Floats:
-    """Sums of whole numbers of 2^-16, divided, to the nearest, halves upwards."""
+def mean_of(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.integer] | int) -> Floats:
+    """Sums of whole numbers of 2^-16, divided, to the nearest, halves upwards. No sound sum is beyond 2^53; others stay there."""
     n = np.maximum(np.asarray(counts, np.int64), 1)
-    return np.asarray((2 * sums + n) // (2 * n) * 2.0**-UNITS, np.float32)
+    whole = np.clip(sums, -(2.0**53), 2.0**53).astype(np.int64)
+    return np.asarray((2 * whole + n) // (2 * n) * 2.0**-UNITS, np.float32)
 
 
 def _units(state: Floats) -> Whole:
-    v = np.clip(state.astype(np.float32) * np.float32(2.0**UNITS), -MOST, MOST)
+    """A state in whole numbers, to the nearest; NaN is the lowest."""
+    v = _bounded(state, UNITS, MOST)
     return np.asarray(v + np.where(v < 0, np.float32(-0.5), np.float32(0.5)), np.int64)
 
 
