@@ -197,8 +197,8 @@ def _history(f: Parts, ring: str) -> list[str]:
     reads += f.net.read.lines
     if f.moving:
         return [*begins, *reads]
-    loop = f"for (i = (int)(state->count + {size - 1}) / {size}; i-- > 0;) {{"
-    return [*begins, *_zeros(f.net.read, "s->"), loop, *_indented(reads, "  "), "}"]
+    first = f"i = (int)(state->count + {size - 1}) / {size}; /* segments, at least one */"
+    return [*begins, *_zeros(f.net.read, "s->"), first, "do {", *_indented(["--i;", *reads], "  "), "} while (i > 0);"]
 
 
 def _horizon(f: Parts, ring: str) -> list[str]:
