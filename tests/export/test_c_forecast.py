@@ -68,7 +68,7 @@ def test_any_plan_agrees(seed: int, tmp_path: Path) -> None:
         (("-march=native",), allowed_fused(made) if fused else allowed(made)),
         (("-DTG_LANES=1",), allowed(made)),
     ):
-        assert compared(made, EDGE.host(made, tmp_path, "gcc", "-std=c99", "-O1", *flags), most) <= most
+        assert compared(made, EDGE.host(made, tmp_path, "gcc", "-std=c99", "-O3", *flags), most) <= most
 
 
 def any_plan(seed: int) -> dict[str, object]:
@@ -152,10 +152,10 @@ def test_row_by_row_it_gives_what_a_stream_gives(name: str, libraries: dict[str,
     """Rows far from 0, outliers, gaps, many times round the ring and the phases: 2e-6 of their spread and float's rounding."""
     own, made = libraries[name], MADE[name]
     rows = golden_rows(len(made.deployed.followed.targets), 100)
-    for _ in range(2):  # and once more from the start
+    for count in (100, 20):  # and once more from the start
         own.own.init()
         stream = made.stream()
-        for row in rows:
+        for row in rows[:count]:
             wanted = said(stream.push(row))
             whole = np.isfinite(row).all()
             assert own.call("step" if whole else "hold", row) == 0

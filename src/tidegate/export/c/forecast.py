@@ -72,11 +72,13 @@ def _about(f: Parts, net: Deployed, made: Header) -> str:
             "after init and wherever rows were left out.", 120
         ) if f.ticks else []),
         "",
-        f"Budget: {made.flash:,} bytes of flash for weights and tables, beside the code; {made.ram:,} bytes of RAM a state,",
-        f"{4 * sum(made.outputs.values()):,} an answer, and {made.stack:,} bytes of stack in a step (a desktop's vectors round",
-        f"these up); {made.products:,} multiply-adds a step. Statistics and the scaling of values are double: without a",
-        f"floating-point unit for it that is the compiler's own code. The self-test's vectors are {made.selftest:,} bytes more",
-        "where it is called.",
+        *textwrap.wrap(
+            f"Budget: {made.flash:,} bytes of flash for weights and tables, beside the code; {made.ram:,} bytes of RAM a state, "
+            f"{4 * sum(made.outputs.values()):,} an answer, {made.stack:,} of stack in a step (vectors round these up); "
+            f"{made.products:,} multiply-adds a step. Statistics and the scaling of values are double, which on a processor "
+            "without doubles is the compiler's own code. The self-test's vectors are "
+            f"{made.selftest:,} bytes more where it is called.", 120
+        ),
     ]  # fmt: skip
     return "/* " + "\n * ".join(line.rstrip() for line in lines).replace("\n * \n", "\n *\n") + " */\n"
 
@@ -197,8 +199,8 @@ def _history(f: Parts, ring: str) -> list[str]:
     reads += f.net.read.lines
     if f.moving:
         return [*begins, *reads]
-    loop = f"for (i = (int)(state->count + {size - 1}) / {size}; i-- > 0;) {{"
-    return [*begins, *_zeros(f.net.read, "s->"), loop, *_indented(reads, "  "), "}"]
+    first = f"i = (int)(state->count + {size - 1}) / {size}; /* segments, at least one */"
+    return [*begins, *_zeros(f.net.read, "s->"), first, "do {", *_indented(["--i;", *reads], "  "), "} while (i > 0);"]
 
 
 def _horizon(f: Parts, ring: str) -> list[str]:
@@ -263,10 +265,11 @@ def _selftest(f: Parts, vectors: Golden) -> str:
         + "/* The rows up to the one of golden step t, from the one after the step before. */\n"
         f"static TG_UNUSED int {n}_golden({n}_state *s, int t, {n}_answer *a) {{\n"
         f"  int row = t ? {n}_golden_at[t - 1] + 1 : 0, k, status;\n  float x[{n}_TARGETS];\n"
-        f"  for (; row <= {n}_golden_at[t]; ++row) {{\n    for (k = 0; k < {n}_TARGETS; ++k) {{\n"
+        f"  do {{\n    for (k = 0; k < {n}_TARGETS; ++k) {{\n"
         f"      const float value = {n}_golden_x[row * {n}_TARGETS + k];\n"
         f"      x[k] = value > {number(LARGEST)} ? tg_missing() : value;\n    }}\n"
-        f"    status = {n}_hold(s, x, a);\n    if (status) return status;\n  }}\n  return {n}_OK;\n}}\n"
+        f"    status = {n}_hold(s, x, a);\n    if (status) return status;\n"
+        f"  }} while (++row <= {n}_golden_at[t]);\n  return {n}_OK;\n}}\n"
         "/* 0, or the number of the first golden step that differs. */\n"
         f"static TG_UNUSED int {n}_selftest(void) {{\n  {n}_state s;\n  {n}_answer a;\n  int t;\n  {n}_init(&s);\n"
         f"  for (t = 0; t < {count}; ++t) {{\n    if ({n}_golden(&s, t, &a)) return t + 1;\n" + "\n".join(tests)
