@@ -107,10 +107,10 @@ class Feed:
         plan, inputs = self._plan, self._inputs
         z, missing = standardised(y, scale.loc[:, None], scale.unit[:, None])
         self._values[:], self._masks[:] = z, ~missing
-        self._flat.take(self._past, 1, inputs["past"], "clip")
-        self._flat.take(self._future, 1, inputs["future"], "clip")
-        static = inputs["static"]
-        static[:, 0], static[:, 1] = level_channels(scale)
+        inputs["past"][:] = self._flat.take(self._past, 1)
+        inputs["future"][:] = self._flat.take(self._future, 1)
+        level, seen = level_channels(scale)
+        inputs["static"][:, 0], inputs["static"][:, 1] = level.astype(np.float32), seen
         if plan.calendar:
             for name, back in (("past_calendar", inputs["past_calendar"].shape[1]), ("future_calendar", 0)):
                 first, count = position - back * plan.segment, inputs[name].shape[1]
