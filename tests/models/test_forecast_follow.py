@@ -94,6 +94,24 @@ def test_equal_to_predict(name, targets):
 
 
 @pytest.mark.parametrize("scaling", ["window", "running"])
+def test_nets_of_float64_have_the_bits_of_predict_too(scaling):
+    """Their inputs are rounded to float32 all the same."""
+    model = fitted({"scaling": scaling}, 2)
+    core = model._ready().core
+    wide = [{name: weight.astype(np.float64) for name, weight in net.weights.items()} for net in core.nets]
+    nets = tuple(Predictor(net.spec, own) for net, own in zip(core.nets, wide, strict=True))
+    model._fitted = replace(model._ready(), core=replace(core, nets=nets))
+    stream, y = model.stream("a"), history(2)
+    for row in np.random.default_rng(0).normal(10, 3, (30, 2)):
+        y = np.concatenate([y, row[:, None]], 1)
+        answer = stream.push(row)
+    assert_predicted(model, answer, y, "2024-01-01T00")
+    many = [model.stream("a", state=stream.snapshot()) for _ in range(8)]
+    for twin in model.step_many(many, [[1.0, 2.0]] * 8):
+        np.testing.assert_array_equal(twin.forecast, model.stream("a", state=stream.snapshot()).push([1.0, 2.0]).forecast)
+
+
+@pytest.mark.parametrize("scaling", ["window", "running"])
 def test_without_the_core_it_agrees(scaling):
     model = fitted({"scaling": scaling}, 2)
     core = model._ready().core

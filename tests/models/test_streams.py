@@ -239,6 +239,18 @@ def test_many_streams_at_once_are_each_alone(models: dict[str, Any], name: str) 
         models[name].step_many([streamed(models, other)[0]], samples[:1])
 
 
+def test_many_texts_at_once_are_foreseen_as_each_alone(language: tg.LanguageModel) -> None:
+    pieces = ["tick", " tock, tick", "", "?", "ock ~~ tick"]
+    many, alone = ([language.stream() for _ in range(20)] for _ in range(2))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        own = rng.integers(len(pieces), size=20)
+        answers = language.step_many(many, [pieces[k] for k in own])
+        assert all(same(answer, stream.push(pieces[k])) for answer, stream, k in zip(answers, alone, own, strict=True))
+    assert [stream.score for stream in many] == [stream.score for stream in alone]
+    assert [stream.snapshot() for stream in many] == [stream.snapshot() for stream in alone]
+
+
 def test_a_rejected_piece_steps_none_of_the_streams(language: tg.LanguageModel) -> None:
     first, second, holding = language.stream(), language.stream(), language.stream(on_bad="hold")
     before = first.snapshot()

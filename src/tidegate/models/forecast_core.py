@@ -1,7 +1,8 @@
 """A trained forecaster's arithmetic. In: windows of lines. Out: quantiles in the data's units, calibrated. No tables, no files,
 no torch.
 
-`predict`, `evaluate`, `backtest`, the calibration and the stream all call `Core.quantiles`: what is validated is what is shipped.
+`predict`, `evaluate`, `backtest` and the calibration all call `Core.quantiles`, and streams end in the same arithmetic: what is
+validated is what is shipped.
 """
 
 from __future__ import annotations

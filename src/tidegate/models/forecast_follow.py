@@ -47,8 +47,7 @@ class _Nets:
     def __init__(self, about: About, lines: int, segments: int, *, carries: bool) -> None:
         self.segments = segments
         self.nets = prepared_nets(about.core, lines, segments, carries=carries)
-        self.inputs = self.nets[0].inputs
-        self.feed = Feed(about.core.plan, about.clock, about.codes, self.inputs)
+        self.feed = Feed(about.core.plan, about.clock, about.codes, self.nets[0].inputs)
 
 
 @final
@@ -57,7 +56,7 @@ class WindowFollower:
 
     def __init__(self, about: About, lines: int) -> None:
         plan = about.core.plan
-        self._about, self._lines = about, lines
+        self.about, self._lines = about, lines
         self.rows = 0  # so far, at most as many as are kept
         self.kept = max(plan.lookback, *plan.bases)
         self._ring = Ring(lines, self.kept)
@@ -72,55 +71,55 @@ class WindowFollower:
         for own, values in zip(self._seen, rows.T, strict=True):
             own.fill(_observed(values))
         if self.rows:
-            self._fed(position)
-            self.run()
+            self._read(position)
 
     def push(self, row: Floats, position: int) -> None:
         """Take a row (K,) in and read the look-back."""
-        self.take(row, position)
-        self.run()
+        self.take(row)
+        self._read(position)
 
-    def take(self, row: Floats, position: int) -> _Nets:
-        """Take a row in; the nets that will read it, their inputs filled in."""
+    def take(self, row: Floats) -> None:
+        """Take a row in, unread."""
         self.rows = min(self.rows + 1, self.kept)
         self._ring.push(row)
         for own, value in zip(self._seen, row, strict=True):
             if value == value:  # no NaN
                 own.push(value)
-        return self._fed(position)
 
     def _fill(self, rows: Floats) -> None:
         self.rows = min(len(rows), self.kept)
         self._ring.fill(rows.T)
 
-    def run(self) -> None:
-        """Run the nets over their inputs."""
-        assert self._nets is not None
+    @property
+    def segments(self) -> int:
+        """How many are read."""
+        plan = self.about.core.plan
+        return min(max(-(-self.rows // plan.segment), 1), plan.lookback // plan.segment)
+
+    def _read(self, position: int) -> None:
+        """Fill the newest window in and run the nets."""
+        if self._nets is None or self._nets.segments != self.segments:
+            self._nets = _Nets(self.about, self._lines, self.segments, carries=False)
+        feed = self._nets.feed
+        self.scale = self.with_older(window_scale(self.last(self.about.core.plan.lookback)))
+        feed.fill(self.last(feed.reads), self.scale, position)
         for net in self._nets.nets:
             net.run()
         self.outputs = [net.outputs for net in self._nets.nets]
 
-    def _fed(self, position: int) -> _Nets:
-        plan = self._about.core.plan
-        segments = min(max(-(-self.rows // plan.segment), 1), plan.lookback // plan.segment)
-        if self._nets is None or self._nets.segments != segments:
-            self._nets = _Nets(self._about, self._lines, segments, carries=False)
-        feed = self._nets.feed
-        self.scale = self._scaled()
-        feed.fill(self._ring.last(feed.reads), self.scale, position)
-        return self._nets
+    def last(self, count: int) -> Floats:
+        """(K, count) the newest rows, NaN for missing and before the first; a view."""
+        return self._ring.last(count)
 
     @property
     def carried(self) -> list[npt.NDArray[Any]]:
         """Nothing: every window is read anew."""
         return []
 
-    def _scaled(self) -> Scale:
-        """That of the look-back; where a gap fills it, that of the last values before it; NaN where there never was one."""
-        lookback = self._about.core.plan.lookback
-        scale = window_scale(self._ring.last(lookback))
+    def with_older(self, scale: Scale) -> Scale:
+        """The look-back's scale; where a gap fills it, that of the last values before it; NaN where there never was one."""
         for line in np.flatnonzero(np.isnan(scale.loc)):
-            older = window_scale(_observed(self._seen[line].last(lookback)))
+            older = window_scale(_observed(self._seen[line].last(self.about.core.plan.lookback)))
             scale.loc[line], scale.unit[line] = older.loc[0], older.unit[0]
         return scale
 
@@ -131,7 +130,7 @@ class WindowFollower:
 
     def fields(self) -> tuple[Field, ...]:
         """What a snapshot holds beside the rows."""
-        return (Field("seen", "<f8", (self._lines, self._about.core.plan.lookback), finite=False),)
+        return (Field("seen", "<f8", (self._lines, self.about.core.plan.lookback), finite=False),)
 
     def held(self) -> dict[str, npt.NDArray[np.generic]]:
         """The fields' arrays."""
@@ -139,7 +138,7 @@ class WindowFollower:
 
     def restored(self, target: Floats, arrays: Arrays, position: int) -> WindowFollower:
         """A new one, as it was when `held` was called. Raises: ValueError where the parts do not fit."""
-        made = WindowFollower(self._about, self._lines)
+        made = WindowFollower(self.about, self._lines)
         made._fill(target)
         seen = np.asarray(arrays["seen"], np.float64)
         if np.isinf(seen).any():
@@ -147,8 +146,7 @@ class WindowFollower:
         for own, values in zip(made._seen, seen, strict=True):
             own.fill(_observed(values))
         if len(target):
-            made._fed(position)
-            made.run()
+            made._read(position)
         return made
 
     def copy(self) -> WindowFollower:
@@ -164,9 +162,11 @@ class WindowFollower:
 class RunningFollower:
     """Running scaling: O(1) a push."""
 
+    segments = 1  # are read
+
     def __init__(self, about: About, lines: int) -> None:
         plan, nets = about.core.plan, about.core.nets
-        self._about, self._lines = about, lines
+        self.about, self._lines = about, lines
         self.rows = 0
         self.kept = max(plan.segment, *plan.bases)
         self._ring = Ring(lines, self.kept)
@@ -187,18 +187,21 @@ class RunningFollower:
 
     def push(self, row: Floats, position: int) -> None:
         """Take a row (K,) in: statistics, then one segment through every net's state of this phase."""
-        self.take(row, position)
-        self.run()
+        self.take(row)
+        self._read(position)
 
-    def take(self, row: Floats, position: int) -> _Nets:
-        """Take a row in; the nets that will read it, their inputs filled in."""
+    def take(self, row: Floats) -> None:
+        """Take a row in, unread."""
         self.rows = min(self.rows + 1, self.kept)
         self._ring.push(row)
-        return self._fed(row, position)
+        self._count(row)
 
-    def run(self) -> None:
-        """Run the nets over their inputs, from the states of this phase to those after it."""
-        assert self._nets is not None
+    def _read(self, position: int) -> None:
+        """Fill the newest window in and run the nets, from the states of this phase to those after it."""
+        if self._nets is None:
+            self._nets = _Nets(self.about, self._lines, self.segments, carries=True)
+        feed = self._nets.feed
+        feed.fill(self.last(feed.reads), self.scale, position)
         for net, state in zip(self._nets.nets, self.carried, strict=True):
             np.copyto(net.state, state)
             net.run()
@@ -210,17 +213,16 @@ class RunningFollower:
         """Of every net, (C,): the states of the phase that is read, as `Prepared.state` has them."""
         return [states[self._before.phase] for states in self._states]
 
-    def _fed(self, row: Floats, position: int) -> _Nets:
-        if self._nets is None:
-            self._nets = _Nets(self._about, self._lines, 1, carries=True)
-        phase = (self._seen + 1) % self._about.core.plan.segment
-        self._before = self._now(phase)
+    def _count(self, row: Floats) -> None:
+        """Statistics, and the phase that will be read."""
+        self._before = self._now((self._seen + 1) % self.about.core.plan.segment)
         self._seen += 1
         self._running.update(row)
         self.scale = self._running.scale()
-        feed = self._nets.feed
-        feed.fill(self._ring.last(feed.reads), self.scale, position)
-        return self._nets
+
+    def last(self, count: int) -> Floats:
+        """(K, count) the newest rows, NaN for missing and before the first; a view."""
+        return self._ring.last(count)
 
     def _now(self, phase: int) -> _Before:
         return _Before(self._seen, self._running.parts(), phase, [states[phase].copy() for states in self._states])
@@ -232,7 +234,7 @@ class RunningFollower:
 
     def fields(self) -> tuple[Field, ...]:
         """What a snapshot holds beside the rows: the state before the last push, which is made again from its row."""
-        net, plan = self._about.core.nets[0], self._about.core.plan
+        net, plan = self.about.core.nets[0], self.about.core.plan
         own = (Field("seen", "<i8", (1,)), Field("pushed", "|u1", (1,)), Field("scale", "<f8", (3, self._lines)))
         shape = (len(self._states), plan.segment, self._lines, net.spec.state_size())
         return (*own, Field("states", net_dtype(net).newbyteorder("<").str, shape))
@@ -243,19 +245,19 @@ class RunningFollower:
         states = [own.copy() for own in self._states]
         for own, earlier in zip(states, before, strict=True):
             own[phase] = earlier
-        whole = [whole_states(net, own, self._lines) for net, own in zip(self._about.core.nets, states, strict=True)]
+        whole = [whole_states(net, own, self._lines) for net, own in zip(self.about.core.nets, states, strict=True)]
         pushed = np.array([self._seen > seen], np.uint8)
         return {"seen": np.array([seen]), "pushed": pushed, "scale": np.array(statistics), "states": np.stack(whole)}
 
     def restored(self, target: Floats, arrays: Arrays, position: int) -> RunningFollower:
         """A new one, as it was when `held` was called. Raises: ValueError where the parts do not fit."""
-        made = RunningFollower(self._about, self._lines)
+        made = RunningFollower(self.about, self._lines)
         seen, statistics = int(np.asarray(arrays["seen"])[0]), np.asarray(arrays["scale"], np.float64)
         if seen < 0 or (statistics[[0, 2]] < 0).any():
             raise ValueError("its counts are below 0")
         made._running.restore(statistics.tolist())
         states = np.asarray(arrays["states"])
-        nets = self._about.core.nets
+        nets = self.about.core.nets
         made._states = [carried_parts(net, own.astype(net_dtype(net))) for net, own in zip(nets, states, strict=True)]
         made._seen = seen
         made._before = made._now(0)
@@ -264,8 +266,8 @@ class RunningFollower:
         if bool(np.asarray(arrays["pushed"])[0]):
             if not len(target):
                 raise ValueError("it has no rows")
-            made._fed(target[-1], position)
-            made.run()
+            made._count(target[-1])
+            made._read(position)
         return made
 
     def copy(self) -> RunningFollower:

@@ -118,8 +118,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         waiting = []
         for stream, values in good:
             stream._position += 1
-            nets = stream._follower.take(values, stream._position)
-            waiting.append(Waiting(stream._follower, nets.inputs, nets.segments))
+            stream._follower.take(values)
+            waiting.append(Waiting(stream._follower, stream._position))
             stream._steps += 1
         made = iter(read_together(good[0][0]._core, waiting, good[0][0]._decode))
         return [

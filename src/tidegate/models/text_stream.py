@@ -89,22 +89,24 @@ class TextStream(ModelStream[str, Next]):
         good = [(stream, stream._begun(piece)) for stream, piece in zip(streams, pieces, strict=True) if piece is not None]
         for together, codes in _in_step(good):
             said = together[0]._plan.step_rows([stream._state for stream in together], {"tokens": codes[:, None]})
+            nats = language_fit.surprise(np.stack([stream._logits for stream in together]), codes).tolist()
             for row, (stream, code) in enumerate(zip(together, codes.tolist(), strict=True)):
-                stream._foreseen(code)
+                stream._foreseen(code, nats[row])
                 if said is None:
                     stream._read(code)
                 else:
                     stream._logits[:] = said["logits"][row]
         for stream, _ in good:
             stream._steps += 1
+        answers = iter(_next([stream for stream, _ in good]))
         return [
-            stream.push(sample) if piece is None else stream._nothing()
+            stream.push(sample) if piece is None else next(answers)
             for stream, sample, piece in zip(streams, samples, pieces, strict=True)
         ]
 
     def _taken(self, sample: str) -> Next:
         for code in self._begun(readable(sample)):
-            self._foreseen(code)
+            self._foreseen(code, float(language_fit.surprise(self._logits[None], np.array([code]))[0]))
             self._read(code)
         return self._nothing()
 
@@ -116,18 +118,17 @@ class TextStream(ModelStream[str, Next]):
         self._sums[2] += len(piece) - sum(len(token) for token in tokens if not tokenizer.knows(token))
         return [int(code) for code in tokenizer.codes([tokens])[0]]
 
-    def _foreseen(self, code: int) -> None:
-        """Count how well the next code was foreseen."""
+    def _foreseen(self, code: int, nats: float) -> None:
+        """Count how well the next code was foreseen: nats, its -log p."""
         self._sums[1] += 1
         if code == START:
             self._sums[3] += 1
             return
-        nats = float(language_fit.surprise(self._logits[None], np.array([code]))[0])
         self._last += nats
         self._sums[0] += nats
 
     def _nothing(self) -> Next:
-        return Next(self._last, probabilities([self._logits[None].astype(np.float64)], 1.0)[0], self._core.tokenizer.tokens)
+        return _next([self])[0]
 
     def _fields(self) -> tuple[Field, ...]:
         logits = Field("logits", self._logits.dtype.newbyteorder("<").str, self._logits.shape)
@@ -266,6 +267,14 @@ def _in_step(begun: Sequence[tuple[Text, list[int]]]) -> Iterator[tuple[list[Tex
     for at in range(max((len(codes) for _, codes in begun), default=0)):
         together = [(stream, codes[at]) for stream, codes in begun if at < len(codes)]
         yield [stream for stream, _ in together], np.array([code for _, code in together], np.int64)
+
+
+def _next(streams: Sequence[TextStream]) -> list[Next]:
+    """What streams of one model say."""
+    if not streams:
+        return []
+    p = probabilities([np.stack([stream._logits for stream in streams]).astype(np.float64)], 1.0)
+    return [Next(stream._last, own, stream._core.tokenizer.tokens) for stream, own in zip(streams, p, strict=True)]
 
 
 def _sorted(streams: Sequence[ClassifyStream]) -> list[Sorted]:

@@ -93,27 +93,35 @@ class Feed:
         steps = np.arange(inputs["future"].shape[1])
         places = [candidate_places(lag, steps) if lag else np.zeros_like(steps) for lag in plan.bases]
         self._future = _both(self.reads + np.stack(places, -1), self.reads)
-        columns = list(plan.calendar_columns)
-        self._calendar = Ahead(lambda positions: clock.calendar(positions)[:, columns])
+        self._clock = clock
+        self._calendar = Ahead(self._told)
         if plan.known_lines:
             inputs["line"][:] = codes[:, None]
 
-    def fill(self, y: Floats, scale: Scale, position: int) -> None:
+    def fill(self, y: Floats, scale: Scale, position: int | Ints) -> None:
         """Write the newest window.
 
-        Args:  y: (lines, reads) the last rows, NaN for missing. scale: of each line. position: the clock's, after the last row.
+        Args:  y: (lines, reads) the last rows, NaN for missing. scale: of each line. position: the clock's, after the last row;
+            or that of each line.
         """
         plan, inputs = self._plan, self._inputs
         z, missing = standardised(y, scale.loc[:, None], scale.unit[:, None])
         self._values[:], self._masks[:] = z, ~missing
-        self._flat.take(self._past, 1, inputs["past"], "clip")
-        self._flat.take(self._future, 1, inputs["future"], "clip")
-        static = inputs["static"]
-        static[:, 0], static[:, 1] = level_channels(scale)
+        inputs["past"][:] = self._flat.take(self._past, 1)
+        inputs["future"][:] = self._flat.take(self._future, 1)
+        level, seen = level_channels(scale)
+        inputs["static"][:, 0], inputs["static"][:, 1] = level.astype(np.float32), seen
         if plan.calendar:
             for name, back in (("past_calendar", inputs["past_calendar"].shape[1]), ("future_calendar", 0)):
-                first = position - back * plan.segment
-                inputs[name][:] = self._calendar.at(first, inputs[name].shape[1], plan.segment)
+                first, count = position - back * plan.segment, inputs[name].shape[1]
+                if isinstance(first, np.ndarray):
+                    inputs[name][:] = self._told(first[:, None] + plan.segment * np.arange(count))
+                else:
+                    inputs[name][:] = self._calendar.at(first, count, plan.segment)
+
+    def _told(self, positions: Ints) -> Array:
+        """(..., calendar) features of the clock's positions."""
+        return self._clock.calendar(positions)[..., list(self._plan.calendar_columns)]
 
 
 def _both(places: Ints, reads: int) -> Ints:

@@ -1,7 +1,8 @@
 """The forecaster's front end: windows of lines -> the net's input arrays. In: Lines, a Plan, cutoffs. Out: float32 arrays by
 port, and the scale.
 
-Training, prediction and streaming all come through here, so that what is validated is what is shipped. Draws nothing at random.
+Training and prediction come through here, so that what is validated is what is shipped; a stream writes the same numbers in place
+(forecast_feed.py). Draws nothing at random.
 """
 
 from __future__ import annotations
