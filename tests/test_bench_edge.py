@@ -29,9 +29,10 @@ def sizes(edge: Any) -> Any:
 def test_the_table_is_what_the_figures_say(sizes: Any) -> None:
     found = json.loads(sizes.RESULTS.read_text(encoding="utf-8"))
     assert sizes.TABLE.read_text(encoding="utf-8") == sizes.report(found)
-    assert {(row["cell"], row["target"], row["flags"]) for row in found["rows"]} == {
-        (cell, target, flags)
+    assert {(row["cell"], row["weights"], row["target"], row["flags"]) for row in found["rows"]} == {
+        (cell, weights, target, flags)
         for cell in ("rnn", "lstm", "gru")
+        for weights in ("float32", "int8")
         for target, flags in [*sizes.BUILDS, *(("wasm32", " ".join(flags)) for flags in sizes.MODULES)]
     }
 

@@ -182,7 +182,7 @@ def test_a_stream_refuses_what_is_no_word_and_stays_where_it_was(model: tg.Tagge
 
 
 def test_the_look_ahead_is_a_number_of_words(model: tg.Tagger) -> None:
-    with pytest.raises(tg.ConfigError, match="look_ahead: expected a whole number of words, at least 0, got -1"):
+    with pytest.raises(tg.ConfigError, match="look_ahead: expected a whole number of words from 0 to 1,048,576, got -1"):
         model.stream(-1)
 
 

@@ -211,7 +211,7 @@ def test_the_table_is_that_of_the_kernels() -> None:
     for j in range(4):
         own = re.search(rf"#define TG_CURVE_{j} ([-\d, ]+)$", text, re.MULTILINE)
         assert own is not None
-        assert [int(n) for n in own[1].split(",")] == whole.CURVE[j].tolist()
+        assert [int(n) for n in own[1].split(",")] == whole.curve()[j].tolist()
 
 
 def _random_case(number: int) -> tuple[Layers, np.ndarray, np.ndarray, Arrays]:

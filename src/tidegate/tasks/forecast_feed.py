@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tidegate.data.lines import Floats, Ints, Scale
 from tidegate.data.times import Clock
+from tidegate.errors import DataError
 from tidegate.tasks.forecast_net import Plan
 from tidegate.tasks.forecast_windows import candidate_places, level_channels, standardised
 
@@ -69,7 +70,10 @@ class Ahead:
         span, start = (count - 1) * every + 1, first - self._first
         if start < 0 or start + span > len(self._known):
             self._first, start = first, 0
-            self._known = self._of(np.arange(first, first + span + AHEAD))
+            try:
+                self._known = self._of(np.arange(first, first + span + AHEAD))
+            except DataError:  # the clock ends on the way
+                self._known = self._of(np.arange(first, first + span))
         return self._known[start : start + span : every]
 
 
