@@ -120,7 +120,7 @@ def test_what_a_device_cannot_do_is_refused(options: dict[str, object], said: st
 
 
 def test_other_models_and_forms_are_refused(fitted: tg.Forecaster, tmp_path: Path) -> None:
-    with pytest.raises(tg.TaskError, match="expected a forecaster, a classifier or a language model"):
+    with pytest.raises(tg.TaskError, match="expected a forecaster, a classifier, a language model or a network"):
         tg.Tagger().export(tmp_path / "m.h")
     with pytest.raises(tg.ConfigError, match="to: expected"):
         fitted.export(tmp_path / "m.h", to="cobol")

@@ -385,3 +385,47 @@ def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture
     for line in (["predict", path, "a"], ["evaluate", path, path], ["generate", path], ["stream", path], ["fill", path, "a ___"]):
         assert main(line) == 2, line
         assert "'network'" in capsys.readouterr().err, line
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_it_goes_to_eight_bits_and_to_c(kind: type[nn.Module], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = tg.from_torch(kind(3, 8, 2, batch_first=True))
+    x = np.random.default_rng(0).normal(size=(6, 30, 3)).astype(np.float32)
+    small = network.quantize("int8", x, limit=0.05)
+    entry = small.card["int8"]
+    assert entry["measure"] == "agreement with float32"
+    apart = float(np.sqrt(((small.run(x).y - network.run(x).y) ** 2).mean() / (network.run(x).y.astype(float) ** 2).mean()))
+    assert 0 < entry["loss"] == pytest.approx(apart, rel=1e-6)
+    assert "int8" not in network.card
+    small.save(tmp_path / "small.safetensors")
+    again = tg.load(tmp_path / "small.safetensors")
+    assert again.card == small.card
+    stream = again.stream()
+    assert (np.stack([stream.push(row) for row in x[0]]) == small.run(x[:1]).y[0]).all()
+    for model, name in ((network, "whole"), (small, "small")):
+        assert model.export(tmp_path / f"{name}.h").paths == (tmp_path / f"{name}.h",)
+    assert "float" not in (tmp_path / "small.h").read_text(encoding="utf-8").split("#ifndef TIDEGATE_MODEL_small_H")[1]
+    with pytest.raises(tg.ExportError, match="agreement with float32"):
+        network.quantize("int8", x, limit=0.0)
+    with pytest.raises(tg.DataError, match="not all 0"):
+        network.quantize("int8", np.zeros((0, 5, 3)))
+
+
+def test_a_network_of_codes_goes_to_a_header_with_its_classes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+
+    class Letters(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.rnn, self.fc = nn.Embedding(30, 6), nn.GRU(6, 12, batch_first=True), nn.Linear(12, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.rnn(self.embedding(x))[0].mean(1))
+
+    network = tg.from_torch(Letters(), pool="mean", example=(torch.randint(0, 30, (2, 5)),), classes=("a", "b", "c"))
+    codes = np.random.default_rng(0).integers(0, 30, (20, 15))
+    small = network.quantize("int8", codes, limit=0.1)
+    for model, name in ((network, "whole"), (small, "small")):
+        model.export(tmp_path / f"{name}.h")
+        assert f"{name}_classes" in (tmp_path / f"{name}.h").read_text(encoding="utf-8")

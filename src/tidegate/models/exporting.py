@@ -20,6 +20,7 @@ from tidegate.models.classifier import Classifier
 from tidegate.models.forecast_device import followed
 from tidegate.models.forecaster import Forecaster
 from tidegate.models.language_model import LanguageModel
+from tidegate.models.network import Network
 from tidegate.models.to_onnx import to_onnx
 
 
@@ -74,9 +75,12 @@ def deployed(model: Model) -> Deployed:
         return Deployed(net=core.net, task="generate", tokenizer=core.tokenizer, about=_about(model))
     if isinstance(model, Forecaster):
         return _forecaster(model)
+    if isinstance(model, Network):
+        named = model.classes or ()
+        return Deployed(net=model.predictor, task="classify" if named else "net", classes=named, about=_about(model))
     raise TaskError(
-        f"expected a forecaster, a classifier or a language model, got a model for {model.task!r}, whose answer is made of more "
-        "than one step of its net; train `fit forecast`, `fit classify` or `fit generate`"
+        f"expected a forecaster, a classifier, a language model or a network of torch, got a model for {model.task!r}, whose "
+        "answer is made of more than one step of its net; train `fit forecast`, `fit classify` or `fit generate`"
     )
 
 

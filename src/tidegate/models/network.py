@@ -15,12 +15,13 @@ from tidegate import format as container
 from tidegate.config import Plain, from_plain, to_plain
 from tidegate.data.vocabulary import pack_texts, unpack_texts
 from tidegate.decode.labels import probabilities
-from tidegate.errors import ConfigError, FormatError, ShapeError, TaskError, shown
+from tidegate.errors import ConfigError, DataError, FormatError, ShapeError, TaskError, shown
 from tidegate.files import PathLike
 from tidegate.given import listed, numbers, whole
 from tidegate.models.base import FILE_FAULTS, Model, header_part, load_as
 from tidegate.models.nets_store import check_names, net_arrays, read_nets
 from tidegate.models.network_stream import NetworkStream
+from tidegate.models.quantizing import CARD, LIMIT, Measured, Weights, parts, quantize
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.runtime.recurrent import refuse_bad
 from tidegate.spec import spec_to_plain
@@ -108,6 +109,36 @@ class Network(Model):
         found = self.predict_proba(x, lengths)
         return [(self.classes or ())[k] for k in found.argmax(1)]
 
+    def quantize(self, to: str, x: npt.ArrayLike, *, limit: float = LIMIT, force: bool = False) -> Network:
+        """The network in 8 bits, held beside this one on inputs of your own; this one stays as it is.
+
+        It has no task whose measure could be taken, so the measure is how near the outputs stay: 1 less the root mean square of
+        the differences over that of this network's outputs.
+
+        Args:  to: "int8". x: as for `run`, samples as the network will see them: what it reads follows from their range. limit:
+            the share of the agreement that may be lost. force: whatever is lost.
+        Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; ShapeError, DataError,
+            ConfigError.
+        """
+        wanted = self.run(x).y.astype(np.float64)
+        size = float(np.sqrt((wanted**2).mean())) if wanted.size else 0.0
+        if size == 0.0:
+            raise DataError("int8: expected inputs whose outputs are not all 0, got none; bring more of them")
+
+        def remade(weights: Sequence[Weights]) -> Network:
+            own, card = weights[0], self._card
+            notes = cast("list[str]", card["notes"])
+            return Network(self.options, own, classes=self.classes, source=str(card["source"]), notes=notes)
+
+        def score(model: Network) -> Measured:
+            apart = float(np.sqrt(((model.run(x).y - wanted) ** 2).mean()))
+            return Measured("agreement with float32", 1.0 - apart / size, True)
+
+        made, found = quantize(to, parts([self._net]), remade, score, limit, force=force)
+        made._card[CARD] = found.entry()
+        made._note(f"{found}.")
+        return made
+
     def stream(self, *, on_bad: str = "reject", state: bytes | None = None) -> NetworkStream:
         """Follow one sequence: `push` of a code, or of a step's numbers, gives the output after it, as `run` gives it.
 
@@ -165,7 +196,10 @@ class Network(Model):
             if not isinstance(source, str) or not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
                 raise FormatError(f"{where}: its card lacks source or notes, or they were altered; save the model again")
             classes = unpack_texts("classes", file.arrays) if named else None
-            return cls(options, net.weights, classes=classes, source=source, notes=cast("list[str]", notes))
+            made = cls(options, net.weights, classes=classes, source=source, notes=cast("list[str]", notes))
+            if CARD in card:
+                made._card[CARD] = card[CARD]
+            return made
         except FILE_FAULTS as error:
             raise FormatError(f"{where}: its content does not fit together ({error}); save the model again") from error
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tidegate.decode.labels import probabilities
 from tidegate.export.deployed import Deployed
 from tidegate.runtime.predictor import Floats, Predictor
+from tidegate.runtime.whole import read_input
 from tidegate.spec import Pool
 
 STEPS, MOST_NUMBERS, FEWEST = 16, 2048, 2
@@ -74,13 +75,17 @@ def golden_rows(
     return Golden(inputs, found[at].astype(np.float32), np.zeros((len(at) + 1, 0), np.float32), drift, drift, tuple(at))
 
 
-def golden_codes(net: Deployed) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
-    """(T,) codes, (T, N) outputs after each, (T + 1, S) states, of a net that reads codes."""
+def golden_whole(net: Deployed, exponent: int = 0) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """(T,) codes or (T, I) whole numbers of 2^-exponent, (T, N) outputs after each, (T + 1, S) states, of an int8 net."""
     inputs, own = _inputs(net), net.net
+    coded = inputs.dtype == np.int64
+    units = np.asarray(inputs, np.int64) if coded else read_input(np.asarray(inputs, np.float32), exponent)
+    inputs = inputs if coded else (units * 2.0**-exponent).astype(np.float32)
     after = [own.run({own.spec.inputs[0].name: inputs[None, : t + 1]}) for t in range(len(inputs))]
     said = [[y[-1] if y.ndim == 2 else y for y in (ran.outputs[name][0] for name in own.spec.outputs)] for ran in after]
     states = np.stack([own.initial_state()[0], *(ran.state[0] for ran in after)])
-    return np.asarray(inputs[:, 0], np.int64), np.stack([np.concatenate(row) for row in said]), states
+    given = np.asarray(units[:, 0] if coded else units, np.int64)
+    return given, np.stack([np.concatenate(row) for row in said]), states
 
 
 def relative(got: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -97,6 +97,19 @@ TG_INLINE void tg_zeros(int32_t *to, int n) {
     TG_BARRIER;
   }
 }
+TG_INLINE void tg_copy_whole(int32_t *to, const int32_t *x, int n) {
+  int k;
+  for (k = 0; k < n; ++k) {
+    to[k] = x[k];
+    TG_BARRIER;
+  }
+}
+/* Whether products may read them. */
+TG_INLINE int tg_readable(const int16_t *x, int n) {
+  int k, all = 1;
+  for (k = 0; k < n; ++k) all &= x[k] >= -8191 && x[k] <= 8191;
+  return all;
+}
 TG_INLINE void tg_add_whole(int32_t *to, const int32_t *x, int n) {
   int k;
   for (k = 0; k < n; ++k) to[k] += x[k];

@@ -17,23 +17,24 @@ import numpy.typing as npt
 
 from tidegate.errors import TaskError
 from tidegate.export.c import tables
-from tidegate.export.c.golden import Golden, golden_codes, most_codes
+from tidegate.export.c.golden import Golden, golden_whole, most_codes
 from tidegate.export.c.record import Header, field_of
 from tidegate.export.c.text import whole
 from tidegate.export.deployed import Deployed
-from tidegate.runtime.int8 import READ, UNITS, NetWeights, layer_parts, linear_parts
-from tidegate.spec import Block, Crf, Dropout, Embed, Last, Linear, Pool, Recurrent, Spec, weight_name
+from tidegate.runtime.int8 import MOST_READ, READ, UNITS, NetWeights, layer_parts, linear_parts
+from tidegate.spec import TIMED, Block, Crf, Dropout, Embed, Last, Linear, Pool, Recurrent, Spec, weight_name
 
 CURVE_BYTES = 32 * (4 + 4 + 2 + 2)
 ROWS_BYTES = 36  # of a tg_rows on a 32-bit device
 MOST_DOWN = 10  # bits by which a float32 can be read lower and still be rounded exactly
 MOST_MEAN = 32_000  # steps whose sum fits 32 bits
 MOST_STEPS = 2_000_000_000
+GIVEN = "x"  # what a step takes, where that is numbers
 Array = npt.NDArray[np.integer]
 
 
 class Spot(NamedTuple):
-    """Where a block's whole numbers stand: int32 in units of 2^-exponent; or, of an embedding, where its int8 and steps stand."""
+    """Where a block's whole numbers stand: int32 in units of 2^-exponent; an embedding's int8 and steps; the input's int16."""
 
     at: str
     size: int
@@ -54,10 +55,12 @@ class Whole:
     state: dict[str, int] = field(default_factory=dict)
     pooled: dict[str, int] = field(default_factory=dict)
     buffers: dict[str, int] = field(default_factory=dict)
-    reads: dict[str, int] = field(default_factory=lambda: {"x_": 1, "y_": 1})
+    reads: dict[str, int] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     spots: dict[str, Spot] = field(default_factory=dict)
     products: int = 0
+    x_exponent: int = 0  # of numbers that a step takes
+    longest: int = MOST_STEPS
 
     def table(self, name: str, kind: str, values: Array) -> str:
         """A table in flash; its name."""
@@ -78,9 +81,11 @@ class Whole:
         """A weight's int8; blocks that share it share the table."""
         return self.table(name.replace(".", "_"), "int8_t", self.net.int8(name))
 
-    def read(self, spot: Spot, exponent: int, block: Block) -> None:
-        """What a product reads of a spot, in x_."""
-        self.reads["x_"] = max(self.reads["x_"], spot.size)
+    def read(self, spot: Spot, exponent: int, block: Block) -> str:
+        """What a product reads of a spot: where it stands."""
+        if spot.at == GIVEN:
+            return GIVEN
+        self.reads["x_"] = max(self.reads.get("x_", 0), spot.size)
         if spot.steps:
             if exponent != spot.exponent:
                 raise TaskError(f"block {block.name!r} reads an embedding in other units than its own; quantize the model again")
@@ -95,16 +100,17 @@ class Whole:
                     "whole numbers; export the float32 model"
                 )
             self.lines.append(f"tg_read_sums(x_, {spot.at}, {down}, {spot.size});")
+        return "x_"
 
 
 def whole_header(net: Deployed, name: str) -> Header:
     """The header of an int8 net. Raises: TaskError that names what is not done in whole numbers, and what to do instead."""
-    if net.net.int8 is None or net.task not in ("classify", "generate"):
-        raise TaskError("an int8 header is made of classifiers and language models; export the float32 model")
+    if net.net.int8 is None or net.followed is not None:
+        raise TaskError("a forecaster in 8 bits is not exported, since its scaling is of floats; export the float32 model")
     made = _translated(net, name)
     counted = bool(made.pooled) or net.longest is not None
     outputs = {field_of(output): made.spots[output] for output in net.net.spec.outputs}
-    vectors = _golden(net, outputs)
+    vectors = _golden(net, outputs, made.x_exponent)
     own = tables.tables(net, name)
     header = Header(
         name=name,
@@ -117,14 +123,14 @@ def whole_header(net: Deployed, name: str) -> Header:
         vectors=vectors,
         state=made.state,
         outputs={name: spot.size for name, spot in outputs.items()},
-        call=f"{name}_step(&state, {name}_golden_codes[t], &answer)",
+        call=f"{name}_step(&state, {_golden_at(name, made)}, &answer)",
         whole=True,
     )
     parts = (
         _about(net, header), _shared(), f"#ifndef TIDEGATE_MODEL_{name}_H\n#define TIDEGATE_MODEL_{name}_H\n",
-        _constants(net, header, outputs, counted=counted), *made.tables.values(), own.text,
+        _constants(net, header, outputs, made.x_exponent, counted=counted), *made.tables.values(), own.text,
         _structs(net, made, header, counted=counted),
-        _init(made, counted=counted), _step(net, made, header, counted=counted), _selftest(header), "#endif\n",
+        _init(made, counted=counted), _step(net, made, header, counted=counted), _selftest(header, made), "#endif\n",
     )  # fmt: skip
     return replace(header, text="\n".join(part for part in parts if part))
 
@@ -133,14 +139,23 @@ def _translated(net: Deployed, name: str) -> Whole:
     assert net.net.int8 is not None
     spec = net.net.spec
     port = spec.inputs[0]
-    if len(spec.inputs) != 1 or port.shape != "tokens" or port.size != 1 or port.items:
-        raise TaskError("expected a net with one input, one column of tokens; export the float32 model")
+    if len(spec.inputs) != 1 or port.shape not in TIMED or port.items or (port.shape == "tokens" and port.size != 1):
+        raise TaskError("expected a net with one input, a sequence or one column of tokens; export the float32 model")
     made = Whole(name, spec, net.net.int8)
+    if port.shape == "sequence":
+        readers = [block for block in spec.blocks if port.name in block.inputs]
+        if len(readers) != 1 or not isinstance(readers[0], Recurrent):
+            raise TaskError(f"input {port.name!r}: expected one recurrent block that reads it; export the float32 model")
+        made.x_exponent = net.net.int8.exponents[readers[0].name][0]
+        made.spots[port.name] = Spot(GIVEN, port.size, made.x_exponent)
     for block in spec.blocks:
         made.spots[block.name] = _translate(made, block, net)
     for output in spec.outputs:
-        if not made.spots[output].at.startswith("a->"):
-            raise TaskError(f"output {output!r} is not made by a linear layer; export the float32 model")
+        spot, at = made.spots[output], f"a->{field_of(output)}"
+        if spot.steps or spot.at == GIVEN:
+            raise TaskError(f"output {output!r} is its input as it came; export the float32 model")
+        if spot.at != at:
+            made.lines.append(f"tg_copy_whole({at}, {spot.at}, {spot.size});")
     return made
 
 
@@ -175,12 +190,12 @@ def _recurrent(made: Whole, block: Recurrent, source: Spot) -> Spot:
     for part in block.state():
         made.state.update({f"{block.name}_{part}{layer}": block.hidden_size for layer in range(block.num_layers)})
     for layer in range(block.num_layers):
-        made.read(source, made.net.exponents[block.name][layer], block)
-        source = _layer(made, block, layer)
+        x = made.read(source, made.net.exponents[block.name][layer], block)
+        source = _layer(made, block, layer, x)
     return source
 
 
-def _layer(made: Whole, block: Recurrent, layer: int) -> Spot:
+def _layer(made: Whole, block: Recurrent, layer: int, x: str) -> Spot:
     n, own, h = block.hidden_size, f"{block.name}{layer}", f"s->{block.name}_h{layer}"
     (part,) = layer_parts(made.net, block, layer)
     w, v = (made.weight(f"{block.name}.weight_{side}_l{layer}") for side in ("ih", "hh"))
@@ -190,12 +205,12 @@ def _layer(made: Whole, block: Recurrent, layer: int) -> Spot:
     b = made.table(f"{own}_b", "int32_t", bias)
     made.products += part.x.weight.size + part.h.weight.size
     made.buffers["g_"] = max(made.buffers.get("g_", 0), (4 if block.cell == "gru" else len(both) // n) * n)
-    made.reads["y_"] = max(made.reads["y_"], n)
+    made.reads["y_"] = max(made.reads.get("y_", 0), n)
     made.lines += [f"/* {block.name}, layer {layer}: {block.cell}, {inputs} to {n} */", f"tg_read_states(y_, {h}, {n});"]
     if block.cell != "gru":
         rows = made.rows(own, (w, v, scale, scale_v, b, inputs, n, len(both), part.shift))
         c = f", s->{block.name}_c{layer}" if block.cell == "lstm" else ""
-        made.lines += [f"tg_sums(g_, &{rows}, x_, y_);", f"tg_{block.cell}_layer(g_, {h}{c}, {n});"]
+        made.lines += [f"tg_sums(g_, &{rows}, {x}, y_);", f"tg_{block.cell}_layer(g_, {h}{c}, {n});"]
         return Spot(h, n, UNITS)
     parts = (  # r and z; the candidate's sum of x; that of h
         (w, v, scale, scale_v, b, inputs, n, 2 * n, part.shift),
@@ -203,14 +218,14 @@ def _layer(made: Whole, block: Recurrent, layer: int) -> Spot:
         (0, f"{v} + {2 * n * n}", 0, f"{scale_v} + {2 * n}", f"{b} + {3 * n}", 0, n, n, part.shift),
     )
     for (suffix, start), fields in zip((("", 0), ("_n", 2 * n), ("_u", 3 * n)), parts, strict=True):
-        made.lines.append(f"tg_sums(g_{f' + {start}' if start else ''}, &{made.rows(own + suffix, fields)}, x_, y_);")
+        made.lines.append(f"tg_sums(g_{f' + {start}' if start else ''}, &{made.rows(own + suffix, fields)}, {x}, y_);")
     made.lines.append(f"tg_gru_layer(g_, {h}, {n});")
     return Spot(h, n, UNITS)
 
 
 def _linear(made: Whole, block: Linear, source: Spot) -> Spot:
     parts = linear_parts(made.net, block)
-    made.read(source, parts.x_exponent, block)
+    x = made.read(source, parts.x_exponent, block)
     w, scale = made.weight(weight_name(block, "weight")), made.table(f"{block.name}_m", "int32_t", parts.product.scale)
     b = made.table(f"{block.name}_b", "int32_t", parts.product.bias)
     rows = made.rows(block.name, (w, 0, scale, 0, b, block.input_size, 0, block.output_size, parts.shift))
@@ -218,7 +233,7 @@ def _linear(made: Whole, block: Linear, source: Spot) -> Spot:
     if block.name not in made.spec.outputs:
         at = f"{block.name}_"
         made.buffers[at] = block.output_size
-    made.lines.append(f"tg_sums({at}, &{rows}, x_, x_);")
+    made.lines.append(f"tg_sums({at}, &{rows}, {x}, {x});")
     made.products += parts.product.weight.size
     return Spot(at, block.output_size, parts.y_exponent)
 
@@ -230,7 +245,8 @@ def _pool(made: Whole, block: Pool, source: Spot, net: Deployed) -> Spot:
     if block.how == "max":
         made.lines.append(f"tg_most_whole({held}, {source.at}, s->steps == 1, {source.size});")
         return Spot(held, source.size, UNITS)
-    if net.longest is None or net.longest > MOST_MEAN:
+    made.longest = MOST_MEAN
+    if net.longest is not None and net.longest > MOST_MEAN:
         raise TaskError(
             f"block {block.name!r} is a mean of more than {MOST_MEAN:,} steps; train with fewer max_tokens, or pooling 'max'"
         )
@@ -241,9 +257,15 @@ def _pool(made: Whole, block: Pool, source: Spot, net: Deployed) -> Spot:
     return Spot(f"{block.name}_", source.size, UNITS)
 
 
-def _golden(net: Deployed, outputs: dict[str, Spot]) -> Golden:
+def _golden_at(name: str, made: Whole) -> str:
+    """The t-th golden input."""
+    numbers = made.spec.inputs[0].shape == "sequence"
+    return f"{name}_golden_x + t * {name}_INPUTS" if numbers else f"{name}_golden_codes[t]"
+
+
+def _golden(net: Deployed, outputs: dict[str, Spot], exponent: int) -> Golden:
     """Golden steps in whole numbers."""
-    inputs, said, states = golden_codes(net)
+    inputs, said, states = golden_whole(net, exponent)
     units = np.concatenate([np.full(spot.size, 2.0**spot.exponent) for spot in outputs.values()])
     return Golden(
         inputs, np.rint(said * units).astype(np.float32), np.rint(states * 2.0**UNITS).astype(np.float32), rounding=0.0, drift=0.0
@@ -259,25 +281,18 @@ def _shared() -> str:
 
 def _about(net: Deployed, made: Header) -> str:
     n = made.name
-    what = "byte" if net.tokenizer is not None and net.tokenizer.units == "byte" else "letter's code point"
-    first = f"The first code is {n}_START, which stands before a text. " if net.task == "generate" else ""
-    best = (
-        f"the likeliest next code, {n}_text its letters"
-        if net.task == "generate"
-        else f"the class of the text so far ({n}_classes)"
-    )
+    given = "x" if net.net.spec.inputs[0].shape == "sequence" else "code"
     lines = [
         *textwrap.wrap(net.about.replace("*/", "* /"), 120),
         "int8. C99 and C++17; whole numbers alone, no allocation, no libc.",
         "",
         f"  {n}_state s;  {n}_answer a;",
         f"  {n}_init(&s);              before each sequence",
-        f"  {n}_step(&s, code, &a);    0, or a negative code with s and a untouched",
+        f"  {n}_step(&s, {given}, &a);{' ' * (8 - len(given))}0, or a negative code with s and a untouched",
         f"  {n}_selftest();            0, or the number of the first golden step that differs",
         "",
-        f"A code is {n}_code_of(a {what}). {first}",
-        f"After each step a.best is {best}. What a net calls its logits stands in a, in units that {n}_UNIT_* name:",
-        "2^-UNIT each.",
+        *_reading(net, n),
+        f"The numbers of a are whole, of 2^-k each, k the {n}_UNIT_* of their name.",
         "",
         f"Budget: {made.flash:,} bytes of flash for weights and tables, beside the code; {made.ram:,} bytes of RAM a state, and",
         f"{made.stack:,} bytes of stack in a step; {made.products:,} multiply-adds a step.",
@@ -286,19 +301,38 @@ def _about(net: Deployed, made: Header) -> str:
     return "/* " + "\n * ".join(line.rstrip() for line in lines).replace("\n * \n", "\n *\n") + " */\n"
 
 
-def _constants(net: Deployed, made: Header, outputs: dict[str, Spot], *, counted: bool) -> str:
-    n = made.name
+def _reading(net: Deployed, n: str) -> list[str]:
+    """How an input is made and an answer is read."""
+    lines = []
+    if net.tokenizer is not None:
+        what = "byte" if net.tokenizer.units == "byte" else "letter's code point"
+        first = f"The first code is {n}_START, which stands before a text. " if net.task == "generate" else ""
+        lines.append(f"A code is {n}_code_of(a {what}). {first}")
+    if net.net.spec.inputs[0].shape == "sequence":
+        lines.append(f"x holds {n}_INPUTS whole numbers of 2^-{n}_UNIT_X each, to the nearest, from -{MOST_READ} to {MOST_READ}.")
+    if net.task == "generate":
+        lines.append(f"After each step a.best is the likeliest next code, {n}_text its letters.")
+    if net.task == "classify":
+        lines.append(f"After each step a.best is the class of the sequence so far ({n}_classes).")
+    return lines
+
+
+def _constants(net: Deployed, made: Header, outputs: dict[str, Spot], exponent: int, *, counted: bool) -> str:
+    n, coded = made.name, net.net.spec.inputs[0].shape == "tokens"
     lines = [
         f"#define {n}_OK 0",
         f"#define {n}_ERROR_NULL (-1) /* a pointer is NULL */",
-        f"#define {n}_ERROR_CODE (-2) /* the code is none of 0 to {n}_CODES - 1 */",
+        f"#define {n}_ERROR_CODE (-2) /* the code is none of 0 to {n}_CODES - 1 */" if coded else "",
+        "" if coded else f"#define {n}_ERROR_NUMBER (-3) /* a number of x is beyond {MOST_READ} */",
         f"#define {n}_ERROR_LONG (-4) /* more steps than the net was trained to read, or than can be counted */"
         if counted
         else "",
-        f"#define {n}_CODES {most_codes(net)}",
+        f"#define {n}_CODES {most_codes(net)}" if coded else f"#define {n}_INPUTS {net.net.spec.inputs[0].size}",
+        "" if coded else f"#define {n}_UNIT_X {exponent}",
         *(f"#define {n}_SIZE_{name.upper()} {spot.size}" for name, spot in outputs.items()),
         *(f"#define {n}_UNIT_{name.upper()} {spot.exponent}" for name, spot in outputs.items()),
-        f"#define {n}_CLASSES {len(net.classes)}" if net.task == "classify" else f"#define {n}_START 0",
+        f"#define {n}_CLASSES {len(net.classes)}" if net.task == "classify" else "",
+        f"#define {n}_START 0" if net.task == "generate" else "",
         "" if net.longest is None else f"#define {n}_LONGEST {net.longest}",
     ]
     return "\n".join(line for line in lines if line) + "\n"
@@ -308,7 +342,8 @@ def _structs(net: Deployed, made: Whole, header: Header, *, counted: bool) -> st
     fields = [f"  int32_t {name}[{size}];" for name, size in (*made.state.items(), *made.pooled.items())]
     fields += ["  int32_t steps;"] if counted else []
     best = "the likeliest class" if net.task == "classify" else "the likeliest next code that is known"
-    answer = [f"  int best; /* {best} */", *(f"  int32_t {name}[{size}];" for name, size in header.outputs.items())]
+    answer = [f"  int32_t {name}[{size}];" for name, size in header.outputs.items()]
+    answer = answer if net.task == "net" else [f"  int best; /* {best} */", *answer]
     states, answers = "\n".join(fields), "\n".join(answer)
     return f"typedef struct {{\n{states}\n}} {header.name}_state;\n\ntypedef struct {{\n{answers}\n}} {header.name}_answer;\n"
 
@@ -324,24 +359,35 @@ def _init(made: Whole, *, counted: bool) -> str:
 def _step(net: Deployed, made: Whole, header: Header, *, counted: bool) -> str:
     n = made.name
     output, size = next(iter(header.outputs.items()))
-    lines = [f"static TG_UNUSED int {n}_step({n}_state *s, int32_t code, {n}_answer *a) {{"]
+    coded = made.spec.inputs[0].shape == "tokens"
+    lines = [f"static TG_UNUSED int {n}_step({n}_state *s, {'int32_t code' if coded else 'const int16_t *x'}, {n}_answer *a) {{"]
     lines += [f"  int32_t {name}[{size}];" for name, size in made.buffers.items()]
     lines += [f"  int16_t {name}[{size}];" for name, size in made.reads.items()]
-    lines.append(f"  if (!s || !a) return {n}_ERROR_NULL;\n  if (code < 0 || code >= {n}_CODES) return {n}_ERROR_CODE;")
+    if coded:
+        lines.append(f"  if (!s || !a) return {n}_ERROR_NULL;\n  if (code < 0 || code >= {n}_CODES) return {n}_ERROR_CODE;")
+    else:
+        lines.append(f"  if (!s || !x || !a) return {n}_ERROR_NULL;")
+        lines.append(f"  if (!tg_readable(x, {n}_INPUTS)) return {n}_ERROR_NUMBER;")
     if counted:
-        longest = net.longest if net.longest is not None else MOST_STEPS
+        longest = made.longest if net.longest is None else net.longest
         lines.append(f"  if (s->steps >= {longest}) return {n}_ERROR_LONG;\n  ++s->steps;")
     lines += [f"  {line}" for line in made.lines]
     if net.task == "generate":  # as in `generate`, code 0, which training never had as a next one, is not written
         lines.append(f"  a->best = 1 + tg_best_whole(a->{output} + 1, {size - 1});")
-    else:
+    elif net.task == "classify":
         lines.append(f"  a->best = tg_best_whole(a->{output}, {size});")
     return "\n".join([*lines, f"  return {n}_OK;", "}\n"])
 
 
-def _selftest(made: Header) -> str:
+def _selftest(made: Header, steps: Whole) -> str:
     n, vectors, total = made.name, made.vectors, sum(made.outputs.values())
-    codes = whole("int16_t" if vectors.inputs.max(initial=0) < 32768 else "int32_t", f"{n}_golden_codes", vectors.inputs.tolist())
+    small = vectors.inputs.max(initial=0) < 32768
+    numbers = vectors.inputs.ndim == 2
+    codes = whole(
+        "int16_t" if numbers or small else "int32_t",
+        f"{n}_golden_{'x' if numbers else 'codes'}",
+        vectors.inputs.reshape(-1).tolist(),
+    )
     tests, start = [], 0
     for output, size in made.outputs.items():
         at = f"{n}_golden_y + t * {total}" + (f" + {start}" if start else "")
@@ -352,6 +398,6 @@ def _selftest(made: Header) -> str:
         codes + whole("int32_t", f"{n}_golden_y", vectors.outputs.astype(np.int64).reshape(-1).tolist())
         + "/* 0, or the number of the first golden step that differs. */\n"
         f"static TG_UNUSED int {n}_selftest(void) {{\n  {n}_state s;\n  {n}_answer a;\n  int t;\n  {n}_init(&s);\n"
-        f"  for (t = 0; t < {len(vectors.outputs)}; ++t) {{\n    if ({n}_step(&s, {n}_golden_codes[t], &a)) return t + 1;\n"
+        f"  for (t = 0; t < {len(vectors.outputs)}; ++t) {{\n    if ({n}_step(&s, {_golden_at(n, steps)}, &a)) return t + 1;\n"
         f"{body}\n  }}\n  return 0;\n}}\n"
     )  # fmt: skip
