@@ -86,7 +86,7 @@ def _table(trained: tuple[float, ...], wanted: tuple[float, ...]) -> _Table:
     left, weight = neighbours(have, want[order])
     rises = bool((order == np.arange(want.size)).all())
     place = None if rises else np.argsort(order, kind="stable")
-    exact = np.searchsorted(have, want) if np.isin(want, have).all() else None
+    exact = np.searchsorted(have, want) if set(wanted) <= set(trained) else None
     return _Table(have.size, left, np.minimum(left + 1, have.size - 1), 1.0 - weight, weight, place, exact)
 
 

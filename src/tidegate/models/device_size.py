@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, final
 
 from tidegate.errors import ConfigError, TaskError
-from tidegate.tasks.classify import ClassifyOptions
-from tidegate.tasks.forecast import ForecastOptions
-from tidegate.tasks.generate import GenerateOptions
 
-if TYPE_CHECKING:  # a model is loaded without its exporters
+if TYPE_CHECKING:  # a model is loaded without its exporters and without other tasks
     from tidegate.export.c.budget import Budget
     from tidegate.export.deployed import Deployed
+    from tidegate.tasks.classify import ClassifyOptions
+    from tidegate.tasks.forecast import ForecastOptions
+    from tidegate.tasks.generate import GenerateOptions
 
 SIZES = (*range(4, 64, 4), *range(64, 257, 8))
 _SIZE = re.compile(r"(\d{1,9})([KM]?)\Z")
 _UNIT = {"": 1, "K": 1 << 10, "M": 1 << 20}
-O = TypeVar("O", ClassifyOptions, ForecastOptions, GenerateOptions)  # noqa: E741  # options
+O = TypeVar("O", "ClassifyOptions", "ForecastOptions", "GenerateOptions")  # noqa: E741  # options
 
 
 @final
@@ -61,6 +61,7 @@ def sized(options: O, held: Limits, deployed: Callable[[O], Deployed]) -> tuple[
     Raises: TaskError for options that are not exported, each with what to set instead; ConfigError where nothing fits.
     """
     from tidegate.export.c.budget import budget
+    from tidegate.tasks.forecast import ForecastOptions
 
     _check(options)
     chosen: tuple[O, Budget] | None = None
@@ -91,6 +92,9 @@ def _said(size: int | None) -> str:
 
 def _check(options: ClassifyOptions | ForecastOptions | GenerateOptions) -> None:
     """Raises: TaskError for what the blocks of the net do not show."""
+    from tidegate.tasks.classify import ClassifyOptions
+    from tidegate.tasks.generate import GenerateOptions
+
     if not isinstance(options, GenerateOptions):
         if options.ensemble > 1:
             raise TaskError("flash, ram: a device runs one net; set ensemble=1 (--ensemble 1)")
