@@ -269,6 +269,10 @@ def test_a_calendar_is_that_of_the_clock(name: str, tmp_path: Path) -> None:
     told = {"months": "datetime64[M]", "business": "datetime64[D]"}.get(name, "datetime64[s]")
     assert library.own.clock_at(int(time.astype(told).astype(np.int64))) == 0
     assert library.own.now() == held.first + 17 * held.step
+    before = library.held()
+    for far in (2**63 - 1, -(2**63), 10**12 + 1):
+        assert library.own.clock_at(far) == -5
+    assert library.held() == before
 
 
 def test_clocks_that_a_device_cannot_follow_are_refused() -> None:

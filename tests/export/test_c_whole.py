@@ -241,3 +241,9 @@ def test_golden_codes_are_those_of_every_beginning() -> None:
     assert len(said) == len(codes) == len(states) - 1
     net = deployed("mean").net
     assert (net.run({"tokens": codes[None, :, None]}).outputs["logits"][0] == said[-1]).all()
+
+
+def test_names_that_no_string_of_c_holds_are_refused() -> None:
+    for name in ("x" * 4096, "a\0b"):
+        with pytest.raises(TaskError, match="a name in a header"):
+            header(replace(deployed("last"), classes=("a", "b", "c", "d", name)), "m")

@@ -226,3 +226,39 @@ def test_a_model_that_counted_rows_takes_no_times():
         with pytest.raises(tg.DataError, match="rows were counted in training"):
             stream.push_at(time, 1.0)
     assert stream.snapshot() == before
+
+
+@pytest.mark.parametrize("scaling", ["running", "window"])
+def test_a_clock_runs_on_where_a_bad_sample_resets_and_begins_anew_where_the_caller_does(scaling):
+    stream = dated(scaling).stream(on_bad="reset")
+    stream.push(1.0)
+    stream.push(np.nan)  # forgets the history; its time has passed
+    with pytest.raises(tg.DataError, match="which has passed"):
+        stream.push_at({"when": "01/01/2024"}, 1.0)
+    state = stream.snapshot()
+    again = dated(scaling).stream(on_bad="reset", state=state)
+    with pytest.raises(tg.DataError, match="which has passed"):
+        again.push_at({"when": "01/01/2024"}, 1.0)
+    stream.reset()
+    answer = stream.push_at({"when": "01/01/2020"}, 1.0)
+    assert answer.times[0] == np.datetime64("2020-01-02")
+    with pytest.raises(tg.DataError, match="which has passed"):
+        stream.push_at({"when": "01/01/2020"}, 1.0)
+    with pytest.raises(tg.DataError, match="time: expected what when hold, by name"):
+        stream.push_at(None, 1.0)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize("bad", [1.0, np.nan])
+def test_none_is_stepped_where_the_clock_of_one_has_ended(count, bad):
+    model = dated()
+    streams = [model.stream(on_bad="hold") for _ in range(count + 1)]
+    end = streams[-1]
+    end._position = end._times._first + 86_000  # the year 2259; its last steps are the clock's
+    with pytest.raises(tg.DataError, match="2261"):
+        for _ in range(2000):
+            end.push(1.0)
+    before = [stream.snapshot() for stream in streams]
+    with pytest.raises(tg.DataError, match="2261"):
+        model.step_many(streams, [1.0] * count + [bad])
+    assert [stream.snapshot() for stream in streams] == before

@@ -25,6 +25,7 @@ from tidegate.runtime.int8 import (
     whole_weight,
 )
 from tidegate.runtime.predictor import Predictor
+from tidegate.runtime.recurrent import Recurrent as Bare
 from tidegate.spec import Embed, Last, Linear, Port, Recurrent, Spec
 
 CODES = Port(name="tokens", size=1, shape="tokens")
@@ -295,3 +296,11 @@ def test_a_shared_table_in_two_units_is_refused() -> None:
     other = NetWeights(own, own.scales, {**own.exponents, "b": (3, 5)})
     with pytest.raises(FormatError, match="in other units"):
         check_net(spec, other)
+
+
+def test_ranges_that_no_exponent_holds_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"weight_ih_l0": (24, 3), "weight_hh_l0": (24, 8), "bias_ih_l0": (24,), "bias_hh_l0": (24,)}
+    layer = Bare("gru", {name: rng.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()})
+    with pytest.raises(TaskError, match=r"reads numbers up to 2e\+10, whole numbers hold 5\.37e\+08"):
+        layer.quantize("int8", np.full((4, 3), 1e10, np.float32))

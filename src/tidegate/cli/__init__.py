@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": "score a trained model on a data file, beside the methods that need no net",
     "backtest": "rolling-origin evaluation: several cutoffs, nothing seen after them",
     "generate": "write text with a trained language model",
-    "stream": "tag words as they come, with a trained tagger",
+    "stream": "follow a series, a text or words as they come, a line at a time, with the state carried",
     "fill": "find the word that is missing, with a language model that reads both ways",
     "plot": "draw a forecast, what a translator looks at, or the history of a training run",
     "info": "what is in a model file",

@@ -25,7 +25,8 @@ from tidegate.models.tag_stream import Given, TagStream
 from tidegate.models.text_stream import ClassifyStream, TextStream
 
 EXAMPLE = """example:
-  tail -f sensor.csv | tidegate stream weather.safetensors            # a number a line, or CSV with a header, or JSON lines
+  (head -n 1 new.csv; tail -n 0 -f new.csv) | tidegate stream weather.safetensors   # CSV, its header first; or JSON lines
+  tail -f celsius.txt | tidegate stream weather.safetensors           # a number a line, or one a target with commas between
   cat today.csv | tidegate stream weather.safetensors --state now.state   # goes on from now.state, saves it at the end
   tidegate stream names.safetensors --look-ahead 2        # a tagger: a sentence a line; a tag as soon as it is given
   tidegate stream requests.safetensors --words            # words between blanks, as they are
@@ -242,7 +243,9 @@ def _is_number(cell: str) -> bool:
 def _number(cell: str) -> float:
     """NaN for an empty cell. Raises: DataError for what is no number."""
     if not _is_number(cell):
-        raise DataError(f"standard input: expected a number, got {cell[:60]!r}; the state is untouched. Mend the line")
+        raise DataError(
+            f"standard input: expected a number, got {cell[:60]!r}; the state is untouched. Mend the line, or give a header first"
+        )
     return float(cell) if cell else float("nan")
 
 

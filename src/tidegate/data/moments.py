@@ -30,6 +30,8 @@ def position_of(clock: Clock, columns: Sequence[str], cells: Mapping[str, object
     """
     if not columns:
         raise DataError("time: expected none, since rows were counted in training, and got one; give the sample alone")
+    if not isinstance(cells, Mapping):
+        raise DataError(f"time: expected what {', '.join(columns)} hold, by name, got {shown(cells)}; give such a mapping")
     ticks = _ticks(clock, columns, cells)
     if ticks.instants == clock.is_integer:
         kinds = {True: "time stamps", False: "whole numbers"}

@@ -63,7 +63,9 @@ class Deployed:
 
 def checked_name(name: str) -> str:
     """A prefix of every name in the exported file. Raises: ConfigError unless it is a short C name in lower or upper case."""
-    if not isinstance(name, str) or not _NAME.match(name) or name.lower() == "tg":  # the prefix of what every header shares
+    if isinstance(name, str) and name.lower() == "tg":
+        raise ConfigError(f"name: {name!r} begins the names that all headers share; give another (--name)")
+    if not isinstance(name, str) or not _NAME.match(name):
         raise ConfigError(
             f"name: expected a letter, then at most 30 letters, digits or underscores, got {shown(name)}; give another (--name)"
         )

@@ -81,7 +81,7 @@ def sized(options: O, held: Limits, deployed: Callable[[O], Deployed]) -> tuple[
     fitting, needed = chosen
     note = (
         f"hidden_size {fitting.hidden_size} was chosen: exported to C it takes at most {needed.flash:,} bytes of flash, code "
-        f"included, and {needed.ram:,} of RAM, stack included"
+        f"included, the self-test's vectors not, and {needed.ram:,} of RAM, stack included"
     )
     return fitting, note
 

@@ -68,7 +68,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         self._decode = core.decoder(self._levels)
         self._names, self._dtype = schema.roles.target, panel.target.dtype
         self._most = float(np.finfo(self._dtype).max) / 4  # differences of two such values are numbers
-        self._told, self._unnamed = schema.roles.time, panel.ids[0] == UNNAMED
+        self._told = schema.roles.time
+        self._began = panel.ids[0] != UNNAMED  # whether the clock runs: the first sample of a new series starts it
         codes = identity_codes(core.plan, panel.ids, len(self._names), core.ids)
         self._about = About(core, schema.clock, codes)
         self._times = Ahead(schema.clock.times)
@@ -110,14 +111,14 @@ class ForecastStream(ModelStream[Row, Answer]):
     def push_all(cls, streams: Sequence[ForecastStream], samples: Sequence[Row]) -> list[Answer]:
         """All at once, where they are not few. A sample that a stream rejects is refused before any is stepped."""
         read = cls._all_read(streams, samples, cls._finite)
+        for stream in streams:
+            stream._check_clock()
         good = [(stream, values) for stream, values in zip(streams, read, strict=True) if values is not None]
         if len(good) < FEW:
             return [stream.push(sample) for stream, sample in zip(streams, samples, strict=True)]
-        for stream, _ in good:
-            stream._check_clock()
         waiting = []
         for stream, values in good:
-            stream._position += 1
+            stream._position, stream._began = stream._position + 1, True
             stream._follower.take(values)
             waiting.append(Waiting(stream._follower, stream._position))
             stream._steps += 1
@@ -149,7 +150,7 @@ class ForecastStream(ModelStream[Row, Answer]):
 
     def _append(self, values: Floats) -> None:
         self._check_clock()
-        self._position += 1
+        self._position, self._began = self._position + 1, True
         self._follower.push(values, self._position)
 
     def _check_clock(self) -> None:
@@ -159,8 +160,8 @@ class ForecastStream(ModelStream[Row, Answer]):
 
     def _restarted(self) -> Answer:
         self._check_clock()
-        self._position += 1  # the sample's time has passed
-        self.reset()
+        self._position, self._began = self._position + 1, True  # the sample's time has passed
+        self._forget()
         return self._nothing()
 
     @property
@@ -169,7 +170,8 @@ class ForecastStream(ModelStream[Row, Answer]):
         return self._told
 
     def push_at(self, time: Mapping[str, object], sample: Row) -> Answer:
-        """As `push`, of a sample whose time is told; it is compared with the clock. The first of a new series sets the clock.
+        """As `push`, of a sample whose time is told; it is compared with the clock. The first of a new series, and
+        the first after `reset`, sets the clock.
 
         Args:  time: what `time_columns` hold, as text, numbers or time stamps.
         A time that is not the next step follows `on_bad`: "reject" is an error; "hold" counts the steps between as missing, at
@@ -177,7 +179,7 @@ class ForecastStream(ModelStream[Row, Answer]):
         Raises: DataError, with the state untouched.
         """
         self._values(sample)
-        now, new = self._position, self._unnamed and not self.rows
+        now, new = self._position, not self._began
         at = position_of(self._about.clock, self._told, time)
         if at != now and not new:
             self._check_gap(at, now)
@@ -188,8 +190,8 @@ class ForecastStream(ModelStream[Row, Answer]):
                     self._append(np.full(len(self.targets), np.nan))
                 self._steps += at - now
             elif at != now:
-                self._position = at
-                self.reset()
+                self._position, self._began = at, True
+                self._forget()
             return self.push(sample)
         except BaseException:  # Ctrl-C too
             self.__dict__.update(before.__dict__)
@@ -235,16 +237,21 @@ class ForecastStream(ModelStream[Row, Answer]):
         """Forget every row; the clock goes on."""
         self._follower = self._new()
 
+    def _renewed(self) -> None:
+        """The clock goes on, or begins where the next sample says."""
+        self._began = False
+
     def _copied(self) -> None:
         self._follower, self._times = self._follower.copy(), Ahead(self._about.clock.times)
 
     def _fields(self) -> tuple[Field, ...]:
         rows = Field("target", self._dtype.newbyteorder("<").str, (None, len(self._names)), finite=False)
-        return (rows, Field("starts", "<i8", (1,)), *self._follower.fields())
+        return (rows, Field("starts", "<i8", (1,)), Field("began", "|u1", (1,)), *self._follower.fields())
 
     def _held(self) -> Arrays:
         target = self._follower.target.astype(self._dtype)
-        return {"target": target, "starts": np.array([self._position - len(target)]), **self._follower.held()}
+        clock = {"starts": np.array([self._position - len(target)]), "began": np.array([self._began], np.uint8)}
+        return {"target": target, **clock, **self._follower.held()}
 
     def _hold(self, arrays: Arrays) -> None:
         target = np.asarray(arrays["target"], self._dtype).astype(np.float64)
@@ -256,6 +263,7 @@ class ForecastStream(ModelStream[Row, Answer]):
         position = start + len(target)
         self._about.clock.times(position + np.arange(self._core.plan.horizon))  # raises where no clock reaches that far
         self._follower, self._position = self._follower.restored(target, arrays, position), position
+        self._began = bool(np.asarray(arrays["began"])[0])
 
     def _values(self, row: float | Mapping[str, float] | npt.ArrayLike) -> Floats:
         names = self._names

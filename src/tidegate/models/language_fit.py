@@ -19,6 +19,7 @@ from tidegate.data.texts import read_texts
 from tidegate.data.vocabulary import Codes, Tokenizer, learn
 from tidegate.errors import DataError
 from tidegate.files import PathLike
+from tidegate.given import listed
 from tidegate.models.base import data_hash, training_half, versions
 from tidegate.models.device_size import Limits, sized
 from tidegate.models.drive import Drive, run_options
@@ -121,7 +122,7 @@ def read(source: PathLike | Sequence[str]) -> list[str]:
         text = read_text(Path(source))
         check_characters((text,), read_texts([""]).places, str(source))
         return [text]
-    return list(read_texts(list(source)).texts)
+    return list(read_texts(listed("texts", source, "give a file's path, or texts in a list")).texts)
 
 
 def fit(

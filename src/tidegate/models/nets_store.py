@@ -55,10 +55,11 @@ def weights_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Weights:
         scales[name] = np.asarray(scale, np.float32)
         with np.errstate(over="ignore"):  # what is no number then is refused with the weights
             found[name] = (np.asarray(array, np.float64) * np.asarray(scale, np.float64)[:, None]).astype(np.float32)
-    orphans = sorted(name for name in extra if name.endswith(SCALE) and name.removesuffix(SCALE) not in scales)
+    odd = [name for name in extra if name.endswith(SCALE) and name.removesuffix(SCALE) not in scales]
     exponents = {name.removesuffix(EXPONENTS): arrays[name] for name in extra if name.endswith(EXPONENTS)}
-    if orphans or any(e.dtype != np.int16 or e.ndim != 1 for e in exponents.values()):
-        raise FormatError(f"{shown((orphans or sorted(exponents))[0])}: its numbers are altered; save the model again")
+    odd += [f"{block}{EXPONENTS}" for block, e in exponents.items() if e.dtype != np.int16 or e.ndim != 1]
+    if odd:
+        raise FormatError(f"{shown(min(odd))}: its numbers are altered; save the model again")
     return NetWeights(found, scales, {block: tuple(np.asarray(e, np.int64).tolist()) for block, e in exponents.items()})
 
 

@@ -144,8 +144,16 @@ class ModelStream(ABC, Generic[S, A]):
     @final
     def reset(self) -> None:
         """Forget the history."""
+        self._forget()
+        self._renewed()
+
+    @final
+    def _forget(self) -> None:
         self._blank()
         self._steps = 0
+
+    def _renewed(self) -> None:
+        """What else a caller's `reset` does, and a policy's does not."""
 
     @final
     def copy(self: T) -> T:

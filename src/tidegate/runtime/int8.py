@@ -91,11 +91,12 @@ def quantized(spec: Spec, weights: Mapping[str, Floats], highest: Mapping[str, f
         if isinstance(block, Embed):
             _embedding(block, found, scales, exponents)
         elif isinstance(block, Recurrent):
-            _recurrent(block, found, scales, exponents, highest.get(block.name, 1.0))
+            _recurrent(block, found, scales, exponents, checked_range(block.name, highest.get(block.name, 1.0)))
         elif isinstance(block, Linear) and not reason and block.name not in exponents:
             name = weight_name(block, "weight")
             alike = [b for b in spec.blocks if isinstance(b, Linear) and weight_name(b, "weight") == name]
-            _linear(alike, found, scales, exponents, max(highest.get(b.name, 1.0) for b in alike))
+            most = max(checked_range(b.name, highest.get(b.name, 1.0)) for b in alike)
+            _linear(alike, found, scales, exponents, most)
     net = NetWeights(found, scales, exponents)
     if excess := _excess(spec, net):
         raise TaskError(f"int8: {excess} holds more than whole numbers hold; train it again, with smaller weights")
@@ -113,6 +114,17 @@ def refusal(block: Block) -> str | None:
     if isinstance(block, Linear) and block.input_size > MOST_INPUTS:
         return f"reads {block.input_size:,} numbers, of which 32 bits hold sums of {MOST_INPUTS:,}"
     return None
+
+
+def checked_range(name: str, highest: float) -> float:
+    """How large what a block reads may be. Raises: TaskError where no exponent holds it."""
+    most = MOST_READ * 2.0 ** -EXPONENTS[0]
+    if highest > most:
+        raise TaskError(
+            f"int8: block {name!r} reads numbers up to {highest:.3g}, whole numbers hold {most:.3g}; "
+            "scale the inputs and train again"
+        )
+    return highest
 
 
 def exponent_of(highest: float) -> int:

@@ -19,6 +19,8 @@ from tidegate.export.c.steps import Steps
 from tidegate.export.c.text import doubles, floats, further, number, shared, strings, whole
 from tidegate.export.deployed import Deployed, Followed
 
+FARTHEST = 1_000_000_000_000  # seconds, days or months that a clock takes, either way: no step leads from there beyond 64 bits
+
 
 def forecast_header(net: Deployed, own: Followed, name: str) -> Header:
     """The header of a forecaster. Raises: TaskError that names what is not exported and what to fit instead."""
@@ -90,7 +92,8 @@ def _constants(f: Parts) -> str:
         f"#define {n}_OK 0\n"
         f"#define {n}_ERROR_NULL (-1)   /* a pointer is NULL */\n"
         f"#define {n}_ERROR_NUMBER (-3) /* NaN, Inf, or a value beyond {f.most:.1e} */\n"
-        f"#define {n}_TARGETS {len(f.own.targets)}\n#define {n}_INPUTS {n}_TARGETS\n"
+        + (f"#define {n}_ERROR_TIME (-5)   /* a time beyond any calendar */\n" if f.ticks else "")
+        + f"#define {n}_TARGETS {len(f.own.targets)}\n#define {n}_INPUTS {n}_TARGETS\n"
         f"#define {n}_HORIZON {plan.horizon}\n"
         + "".join(f"#define {n}_SIZE_{field.upper()} {size}\n" for field, size in f.outputs.items())
     )
@@ -147,6 +150,7 @@ def _calendar(f: Parts) -> str:
     return (
         f"/* The time of the next row: {own.asked}. */\n"
         f"static TG_UNUSED int {n}_clock({n}_state *s, int64_t time) {{\n  if (!s) return {n}_ERROR_NULL;\n"
+        f"  if (time < -{FARTHEST} || time > {FARTHEST}) return {n}_ERROR_TIME;\n"
         f"  s->time = {own.taken};\n  return {n}_OK;\n}}\n"
         f"/* Sines and cosines of the calendar at t. */\nstatic TG_UNUSED void {n}_calendar(float *c, int64_t t) {{\n"
         f"  float sine, cosine;\n{year}{own.features}}}\n"

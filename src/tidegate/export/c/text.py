@@ -8,7 +8,10 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.errors import TaskError, shown
+
 WIDTH = 128  # letters of a line
+LONGEST = 4095  # bytes of a string that every compiler of C99 takes
 
 
 def number(value: float) -> str:
@@ -54,7 +57,13 @@ def whole(kind: str, name: str, values: Sequence[int]) -> str:
 
 
 def strings(name: str, texts: Sequence[str]) -> str:
-    """`static const char *const name[]`."""
+    """`static const char *const name[]`. Raises: TaskError for a text that no string of C99 holds."""
+    for text in texts:
+        if "\0" in text or len(text.encode()) > LONGEST:
+            raise TaskError(
+                f"{shown(text)}: a name in a header is of at most {LONGEST:,} bytes, without "
+                "U+0000; rename it in the data and train again"
+            )
     return f"static const char *const {name}[{len(texts)}] TG_UNUSED = {{\n{rows([string(t) for t in texts])}}};\n"
 
 

@@ -16,7 +16,7 @@ from tidegate.errors import TaskError
 from tidegate.export.c import tables
 from tidegate.export.c.golden import Golden, golden_whole, most_codes
 from tidegate.export.c.record import Header, field_of
-from tidegate.export.c.text import whole
+from tidegate.export.c.text import number, whole
 from tidegate.export.c.whole_steps import Spot, Whole, translated
 from tidegate.export.deployed import Deployed
 from tidegate.runtime.int8 import MOST_READ, UNITS
@@ -129,6 +129,9 @@ def _constants(net: Deployed, made: Header, outputs: dict[str, Spot], exponent: 
         *(f"#define {n}_SIZE_{name.upper()} {spot.size}" for name, spot in outputs.items()),
         *(f"#define {n}_UNIT_{name.upper()} {spot.exponent}" for name, spot in outputs.items()),
         f"#define {n}_CLASSES {len(net.classes)}" if net.task == "classify" else "",
+        f"#define {n}_TEMPERATURE {number(net.temperature)} /* of the softmax that makes probabilities */"
+        if net.task == "classify"
+        else "",
         f"#define {n}_START 0" if net.task == "generate" else "",
         "" if net.longest is None else f"#define {n}_LONGEST {net.longest}",
     ]
