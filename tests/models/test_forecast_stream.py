@@ -255,9 +255,13 @@ def test_none_is_stepped_where_the_clock_of_one_has_ended(count, bad):
     streams = [model.stream(on_bad="hold") for _ in range(count + 1)]
     end = streams[-1]
     end._position = end._times._first + 86_000  # the year 2259; its last steps are the clock's
-    with pytest.raises(tg.DataError, match="2261"):
+
+    def to_the_end():
         for _ in range(2000):
             end.push(1.0)
+
+    with pytest.raises(tg.DataError, match="2261"):
+        to_the_end()
     before = [stream.snapshot() for stream in streams]
     with pytest.raises(tg.DataError, match="2261"):
         model.step_many(streams, [1.0] * count + [bad])
