@@ -531,7 +531,6 @@ struct tg_stack {
   std::vector<const tg_packed *> packed;
   const tg_packed_linear *linear;
   char *memory;
-  bool eight = false;
   ~tg_stack() { std::free(memory); }
 };
 
@@ -583,13 +582,12 @@ tg_status tg_make_stack(int32_t count, const tg_packed *const *packed, int64_t c
       made->layers.push_back({l.cell, l.input_size, l.hidden_size, layout.blocks, layout.h_row, layout.kept_row, packed[n]->weights[0]});
     }
     made->linear = linear;
-    made->eight = packed[0]->eight != nullptr;
     tg::Stack &s = made->stack;
     s = {first.dtype, count, made->layers.data(), codes, first.input_size, vectors, nullptr, linear ? linear->n : 0, linear ? linear->memory : nullptr};
     /* Few codes: the product of each with its vector is kept instead, a row of sums for a matrix. */
     constexpr size_t most = size_t(1) << 22;
     const size_t row = size_t(made->layers[0].kept_row) * number_bytes(first), bytes = size_t(codes) * row;
-    if (!codes || bytes > most || !first.input_size || made->eight) return *stack = made.release(), TG_OK;
+    if (!codes || bytes > most || !first.input_size || packed[0]->eight) return *stack = made.release(), TG_OK;
     made->memory = static_cast<char *>(std::aligned_alloc(64, size_t(tg::round_up(int64_t(bytes)))));
     if (!made->memory) return fail(TG_NO_MEMORY, "stack: expected %zu bytes, got none", bytes);
     for (int64_t code = 0; code < codes; ++code)
@@ -609,7 +607,7 @@ tg_status tg_step(const tg_stack *stack, const void *x, int64_t code, void *h, v
   const tg::Stack &s = stack->stack;
   if (!x && (code < 0 || code >= s.codes) && (s.codes || s.embedding))
     return fail(TG_BAD_ARGUMENT, "step: expected x, or a code from 0 to %lld, got %lld", (long long)s.codes - 1, (long long)code);
-  if (stack->eight) return step_of_eight(*stack, static_cast<const float *>(x), code, static_cast<float *>(h), static_cast<float *>(c), static_cast<float *>(y));
+  if (stack->packed[0]->eight) return step_of_eight(*stack, static_cast<const float *>(x), code, static_cast<float *>(h), static_cast<float *>(c), static_cast<float *>(y));
   const size_t bytes = size_t(tg::step_work(s)) * (s.dtype == TG_F32 ? 4 : 8);
   char *work = own_memory(bytes);
   if (!work) return fail(TG_NO_MEMORY, "step: expected %zu bytes, got none", bytes);

@@ -402,3 +402,9 @@ def test_a_model_in_8_bits_is_trained_no_further_as_it_is(models: Callable[[str]
     forecaster = copy.deepcopy(models("forecast window")[1])
     with pytest.raises(tg.TaskError, match="8 bits"):
         forecaster.update(CASES["forecast window"].data, steps=2, progress=False)
+
+
+def test_without_data_it_says_what_is_missing(fitted: tg.Forecaster) -> None:
+    for model in (fitted, tg.Classifier(), tg.Tagger(), tg.LanguageModel(), tg.Translator()):
+        with pytest.raises(tg.ConfigError, match="expected data beside 'int8', as for evaluate, got none"):
+            model.quantize("int8")

@@ -25,7 +25,7 @@ from tidegate.models import classify_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.device_size import limits
 from tidegate.models.drive import OnEvent, checked_drive
-from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of, parts, renewed
+from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of, needed, parts, renewed
 from tidegate.models.text_model import TextModel
 from tidegate.models.text_stream import ClassifyStream
 from tidegate.models.word_vectors import check_vectors
@@ -208,8 +208,8 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
         return found
 
     def quantize(
-        self, to: str, source: object, *, text: str | None = None, label: str | None = None, labels: PathLike | None = None,
-        header: bool = True, limit: float = LIMIT, force: bool = False,
+        self, to: str, source: object = None, *, text: str | None = None, label: str | None = None,
+        labels: PathLike | None = None, header: bool = True, limit: float = LIMIT, force: bool = False,
     ) -> Classifier:  # fmt: skip
         """The model in 8 bits, scored beside this one on labelled texts that training has not seen; this one stays as it is.
 
@@ -218,8 +218,10 @@ class Classifier(TextModel[ClassifyOptions, fitting.Core]):
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
         """
 
+        data = needed(source)
+
         def score(model: Classifier) -> Measured:
-            return first_of(model.evaluate(source, text=text, label=label, labels=labels, header=header).board, "net")
+            return first_of(model.evaluate(data, text=text, label=label, labels=labels, header=header).board, "net")
 
         return self._quantized(to, score, limit, force=force)
 

@@ -122,11 +122,8 @@ class ForecastStream(ModelStream[Row, Answer]):
             stream._follower.take(values)
             waiting.append(Waiting(stream._follower, stream._position))
             stream._steps += 1
-        made = iter(read_together(good[0][0]._core, waiting, good[0][0]._decode))
-        return [
-            stream.push(sample) if values is None else stream._answer(next(made))
-            for stream, sample, values in zip(streams, samples, read, strict=True)
-        ]
+        made = read_together(good[0][0]._core, waiting, good[0][0]._decode)
+        return cls._merged(streams, samples, read, [stream._answer(own) for (stream, _), own in zip(good, made, strict=True)])
 
     def _taken(self, sample: Row) -> Answer:
         return self._followed(self._finite(sample))

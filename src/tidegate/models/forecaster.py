@@ -34,7 +34,7 @@ from tidegate.models.drive import Drive, OnEvent, check_machine, checked_drive
 from tidegate.models.forecast_core import Core
 from tidegate.models.forecast_figures import figures_text
 from tidegate.models.forecast_stream import ForecastStream
-from tidegate.models.quantizing import CARD, LIMIT, Measured, Weights, first_of, parts, quantize, renewed
+from tidegate.models.quantizing import CARD, LIMIT, Measured, Weights, first_of, needed, parts, quantize, renewed
 from tidegate.models.seconds import parse_budget
 from tidegate.tasks.evaluation import Evaluation
 from tidegate.tasks.forecast import ForecastOptions
@@ -182,7 +182,14 @@ class Forecaster(Model):
         return answers.evaluation(fitted.core, Lines(panel), cut, levels, against or {}, notes)
 
     def quantize(
-        self, to: str, frame: object, *, windows: int = 4, step: int | None = None, limit: float = LIMIT, force: bool = False
+        self,
+        to: str,
+        frame: object = None,
+        *,
+        windows: int = 4,
+        step: int | None = None,
+        limit: float = LIMIT,
+        force: bool = False,
     ) -> Forecaster:
         """The forecaster in 8 bits, scored beside this one; this one stays as it is.
 
@@ -190,7 +197,7 @@ class Forecaster(Model):
             horizon if None. limit: the share of the first measure that may be added. force: whatever is lost.
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
         """
-        fitted, lines = self._ready(), Lines(self._like_fit(read_table(frame)))
+        fitted, lines = self._ready(), Lines(self._like_fit(read_table(needed(frame))))
         answers.check_windows("quantize", windows, step)
         cut = answers.tail_cut(lines, self.options.horizon, windows, step or self.options.horizon)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from tidegate.models.device_size import limits
 from tidegate.models.drive import OnEvent, checked_drive
 from tidegate.models.language_fill import Choice, Filling, fill
 from tidegate.models.language_score import Score
-from tidegate.models.quantizing import LIMIT, Measured, Weights, parts
+from tidegate.models.quantizing import LIMIT, Measured, Weights, needed, parts
 from tidegate.models.text_model import TextModel
 from tidegate.models.text_stream import TextStream
 from tidegate.models.word_vectors import check_vectors
@@ -160,7 +160,13 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         return Score(float(each[known].sum()), len(codes), letters, int((~known).sum()))
 
     def quantize(
-        self, to: str, source: PathLike | Sequence[str], *, carry: bool = True, limit: float = LIMIT, force: bool = False
+        self,
+        to: str,
+        source: PathLike | Sequence[str] | None = None,
+        *,
+        carry: bool = True,
+        limit: float = LIMIT,
+        force: bool = False,
     ) -> LanguageModel:
         """The model in 8 bits, scored beside this one on a text that training has not seen; this one stays as it is.
 
@@ -169,8 +175,10 @@ class LanguageModel(TextModel[GenerateOptions, fitting.Core]):
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
         """
 
+        data = cast("PathLike | Sequence[str]", needed(source))
+
         def score(model: LanguageModel) -> Measured:
-            return Measured("nats a token", model.evaluate(source, carry=carry).nats_per_token, False)
+            return Measured("nats a token", model.evaluate(data, carry=carry).nats_per_token, False)
 
         return self._quantized(to, score, limit, force=force)
 

@@ -21,7 +21,7 @@ from tidegate.given import listed, numbers, whole
 from tidegate.models.base import FILE_FAULTS, Model, header_part, load_as
 from tidegate.models.nets_store import check_names, net_arrays, read_nets
 from tidegate.models.network_stream import NetworkStream
-from tidegate.models.quantizing import CARD, LIMIT, Measured, Weights, parts, quantize
+from tidegate.models.quantizing import CARD, LIMIT, Measured, Weights, needed, parts, quantize
 from tidegate.runtime.predictor import Floats, Predictor
 from tidegate.runtime.recurrent import refuse_bad
 from tidegate.spec import spec_to_plain
@@ -109,7 +109,7 @@ class Network(Model):
         found = self.predict_proba(x, lengths)
         return [(self.classes or ())[k] for k in found.argmax(1)]
 
-    def quantize(self, to: str, x: npt.ArrayLike, *, limit: float = LIMIT, force: bool = False) -> Network:
+    def quantize(self, to: str, x: npt.ArrayLike | None = None, *, limit: float = LIMIT, force: bool = False) -> Network:
         """The network in 8 bits, held beside this one on inputs of your own; this one stays as it is.
 
         It has no task whose measure could be taken, so the measure is how near the outputs stay: 1 less the root mean square of
@@ -120,7 +120,8 @@ class Network(Model):
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; ShapeError, DataError,
             ConfigError.
         """
-        wanted = self.run(x).y.astype(np.float64)
+        data = cast("npt.ArrayLike", needed(x))
+        wanted = self.run(data).y.astype(np.float64)
         size = float(np.sqrt((wanted**2).mean())) if wanted.size else 0.0
         if size == 0.0:
             raise DataError("int8: expected inputs whose outputs are not all 0, got none; bring more of them")
@@ -131,7 +132,7 @@ class Network(Model):
             return Network(self.options, own, classes=self.classes, source=str(card["source"]), notes=notes)
 
         def score(model: Network) -> Measured:
-            apart = float(np.sqrt(((model.run(x).y - wanted) ** 2).mean()))
+            apart = float(np.sqrt(((model.run(data).y - wanted) ** 2).mean()))
             return Measured("agreement with float32", 1.0 - apart / size, True)
 
         made, found = quantize(to, parts([self._net]), remade, score, limit, force=force)

@@ -57,10 +57,7 @@ class NetworkStream(ModelStream[Step, Floats]):
             for row, (stream, step) in enumerate(good):
                 stream._follow(step) if said is None else stream._say(said[plan.net.spec.outputs[0]][row])
                 stream._steps += 1
-        return [
-            stream.push(sample) if step is None else stream._nothing()
-            for stream, sample, step in zip(streams, samples, read, strict=True)
-        ]
+        return cls._merged(streams, samples, read, [stream._nothing() for stream, _ in good])
 
     def _taken(self, sample: Step) -> Floats:
         self._follow(self._step_of(sample))

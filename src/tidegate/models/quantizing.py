@@ -59,6 +59,13 @@ class Quantized(NamedTuple):
         )
 
 
+def needed(data: object) -> object:
+    """The data that a `quantize` was given. Raises: ConfigError where there are none."""
+    if data is None:
+        raise ConfigError("quantize: expected data beside 'int8', as for evaluate, got none; they say what is lost")
+    return data
+
+
 def parts(nets: Sequence[Predictor]) -> list[tuple[Spec, Weights]]:
     """Nets as `quantize` takes them."""
     return [(net.spec, net.weights) for net in nets]

@@ -7,7 +7,7 @@ history so far. It belongs to one thread; the model behind it is shared by any n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, final
 
 import numpy as np
@@ -140,6 +140,15 @@ class ModelStream(ABC, Generic[S, A]):
                     stream.push(sample)  # which raises
                 found.append(None)
         return found
+
+    @classmethod
+    @final
+    def _merged(cls, streams: Sequence[Any], samples: Sequence[Any], read: Sequence[object], answers: Iterable[Any]) -> list[Any]:
+        """Answers in order: of samples that `_all_read` read, which were stepped at once, and of pushing each of the others."""
+        made = iter(answers)
+        return [
+            stream.push(sample) if own is None else next(made) for stream, sample, own in zip(streams, samples, read, strict=True)
+        ]
 
     @final
     def reset(self) -> None:

@@ -27,7 +27,7 @@ from tidegate.models import tag_fit as fitting
 from tidegate.models import tag_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
-from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of, parts, renewed
+from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of, needed, parts, renewed
 from tidegate.models.tag_core import Core
 from tidegate.models.tag_stream import TagStream, checked_look, tagged
 from tidegate.models.text_model import TextModel
@@ -205,7 +205,7 @@ class Tagger(TextModel[TagOptions, Core]):
         return _evaluation(core, data, said, sure, [str(one.label) for one in found])
 
     def quantize(
-        self, to: str, source: object, *, column: str | int | None = None, labels: PathLike | None = None,
+        self, to: str, source: object = None, *, column: str | int | None = None, labels: PathLike | None = None,
         sentence_labels: PathLike | Sequence[str] | None = None, limit: float = LIMIT, force: bool = False,
     ) -> Tagger:  # fmt: skip
         """The tagger in 8 bits, scored beside this one on tagged sentences; this one stays as it is.
@@ -215,8 +215,10 @@ class Tagger(TextModel[TagOptions, Core]):
         Raises: ExportError where more is lost; TaskError for a net that whole numbers do not hold; DataError; ConfigError.
         """
 
+        data = needed(source)
+
         def score(model: Tagger) -> Measured:
-            return first_of(model.evaluate(source, column=column, labels=labels, sentence_labels=sentence_labels).board, "net")
+            return first_of(model.evaluate(data, column=column, labels=labels, sentence_labels=sentence_labels).board, "net")
 
         return self._quantized(to, score, limit, force=force)
 

@@ -98,11 +98,7 @@ class TextStream(ModelStream[str, Next]):
                     stream._logits[:] = said["logits"][row]
         for stream, _ in good:
             stream._steps += 1
-        answers = iter(_next([stream for stream, _ in good]))
-        return [
-            stream.push(sample) if piece is None else next(answers)
-            for stream, sample, piece in zip(streams, samples, pieces, strict=True)
-        ]
+        return cls._merged(streams, samples, pieces, _next([stream for stream, _ in good]))
 
     def _taken(self, sample: str) -> Next:
         for code in self._begun(readable(sample)):
@@ -201,11 +197,7 @@ class ClassifyStream(ModelStream[str, Sorted]):
                     stream._logits[k][0] = own
         for stream, _ in good:
             stream._steps += 1
-        answers = iter(_sorted([stream for stream, _ in good]))
-        return [
-            stream.push(sample) if piece is None else next(answers)
-            for stream, sample, piece in zip(streams, samples, pieces, strict=True)
-        ]
+        return cls._merged(streams, samples, pieces, _sorted([stream for stream, _ in good]))
 
     def _taken(self, sample: str) -> Sorted:
         for code in self._begun(readable(sample)):

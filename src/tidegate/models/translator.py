@@ -26,7 +26,7 @@ from tidegate.models import translate_fit as fitting
 from tidegate.models import translate_store as store
 from tidegate.models.base import options_signature
 from tidegate.models.drive import OnEvent, checked_drive
-from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of
+from tidegate.models.quantizing import LIMIT, Measured, Weights, first_of, needed
 from tidegate.models.text_model import TextModel
 from tidegate.models.translate_core import Beam, Core
 from tidegate.spec import Spec
@@ -241,8 +241,9 @@ class Translator(TextModel[TranslateOptions, Core]):
         return evaluation(sources, answers, [[t] for t in truths], str(self._card["usual"]), measures)
 
     def quantize(
-        self, to: str, source: object, target: object = None, *, from_column: str | None = None, to_column: str | None = None,
-        header: bool = True, measures: Sequence[Measure] = USUAL, limit: float = LIMIT, force: bool = False,
+        self, to: str, source: object = None, target: object = None, *, from_column: str | None = None,
+        to_column: str | None = None, header: bool = True, measures: Sequence[Measure] = USUAL, limit: float = LIMIT,
+        force: bool = False,
     ) -> Translator:  # fmt: skip
         """The translator in 8 bits, scored beside this one on pairs, by greedy search; this one stays as it is.
 
@@ -252,8 +253,10 @@ class Translator(TextModel[TranslateOptions, Core]):
             MissingExtra for a measure's library.
         """
 
+        data = needed(source)
+
         def score(model: Translator) -> Measured:
-            found = model.evaluate(source, target, from_column=from_column, to_column=to_column, header=header, measures=measures)
+            found = model.evaluate(data, target, from_column=from_column, to_column=to_column, header=header, measures=measures)
             return first_of(found.board, "net")
 
         return self._quantized(to, score, limit, force=force)

@@ -247,15 +247,24 @@ class Int8Net:
         self._net = net
         named = [(weight_name(b, "weight"), b) for b in spec.blocks if isinstance(b, Linear) and b.name in net.exponents]
         self._linears = [(net[name], block) for name, block in named]
+        self._layers: dict[tuple[str, int], tuple[WholeLayer, ...]] = {}  # made once: NumPy asks at every call
+        self._products: dict[str, LinearParts] = {}
 
     def layer(self, block: Recurrent, layer: int) -> tuple[WholeLayer, ...]:
         """A layer of a recurrent block, one part a direction."""
-        return layer_parts(self._net, block, layer)
+        key = block.name, layer
+        if key not in self._layers:
+            self._layers[key] = layer_parts(self._net, block, layer)
+        return self._layers[key]
 
     def linear(self, weight: Floats) -> LinearParts | None:
         """The linear layer whose weight this very array is; None for one that stays float32."""
         found = next((block for own, block in self._linears if own is weight), None)
-        return None if found is None else linear_parts(self._net, found)
+        if found is None:
+            return None
+        if found.name not in self._products:
+            self._products[found.name] = linear_parts(self._net, found)
+        return self._products[found.name]
 
 
 def _shift(factors: Sequence[Floats]) -> int:
